@@ -65,30 +65,29 @@ def random_colour(
     permute: float = 0.2,
 ) -> torch.Tensor:
     """Random brightness, contrast and saturation (factors within 1 ± `strength`), and with the
-    given chances a permutation of the channels, an inversion, a grey version.
+    given chances a permutation of the channels, a grey version, an inversion.
 
+    Each of these is affine in the colour of a pixel, and all of them keep grey grey, so an
+    image is transformed once: x ↦ M x + o with M (3, 3) and one number o.
     `images` is (B, 3, H, W) in [0, 1]; so is the result.
     """
     n = len(images)
-    factors = [
-        _uniform(n, 1 - strength, 1 + strength, generator).view(n, 1, 1, 1).to(images)
-        for _ in range(3)
-    ]
-    luma = torch.tensor(LUMA).view(1, 3, 1, 1).to(images)
-    x = images * factors[0]
-    mean = x.mean(dim=(1, 2, 3), keepdim=True)
-    x = mean + (x - mean) * factors[1]
-    grey_version = (x * luma).sum(dim=1, keepdim=True)
-    x = grey_version + (x - grey_version) * factors[2]
-    shuffle = _chance(n, permute, generator)
+    bright, contrast, saturation = (
+        _uniform(n, 1 - strength, 1 + strength, generator).view(n, 1, 1) for _ in range(3)
+    )
+    to_grey = torch.tensor(LUMA).expand(3, 3)
+    matrix = saturation * torch.eye(3) + (1 - saturation) * to_grey
     order = torch.rand(n, 3, generator=generator).argsort(dim=1)
-    order[~shuffle] = torch.arange(3)
-    x = x.gather(1, order.view(n, 3, 1, 1).expand_as(x).to(x.device))
-    turn = _chance(n, invert, generator).view(n, 1, 1, 1).to(images.device)
-    x = torch.where(turn, 1 - x, x)
-    drop = _chance(n, grey, generator).view(n, 1, 1, 1).to(images.device)
-    x = torch.where(drop, (x * luma).sum(dim=1, keepdim=True).expand_as(x), x)
-    return x.clamp(0, 1)
+    order[~_chance(n, permute, generator)] = torch.arange(3)
+    matrix = matrix.gather(1, order.view(n, 3, 1).expand(n, 3, 3))
+    drop = _chance(n, grey, generator).view(n, 1, 1)
+    matrix = torch.where(drop, to_grey, matrix) * bright * contrast
+    mean = images.mean(dim=(1, 2, 3)).view(n, 1, 1).cpu()
+    offset = (1 - contrast) * bright * mean
+    turn = _chance(n, invert, generator).view(n, 1, 1)
+    matrix, offset = torch.where(turn, -matrix, matrix), torch.where(turn, 1 - offset, offset)
+    x = torch.baddbmm(offset.to(images), matrix.to(images), images.flatten(2))
+    return x.clamp_(0, 1).view_as(images)
 
 
 def random_sensor(
@@ -99,11 +98,15 @@ def random_sensor(
     `images` is (B, 3, H, W) in [0, 1]; so is the result.
     """
     n, channels = images.shape[:2]
+    x = images.clone()
+    soft = _chance(n, blur, generator).nonzero()[:, 0].to(images.device)
     line = torch.tensor([0.25, 0.5, 0.25]).to(images)
     kernel = torch.outer(line, line).expand(channels, 1, 3, 3).contiguous()
-    soft = F.conv2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), kernel, groups=channels)
-    pick = _chance(n, blur, generator).view(n, 1, 1, 1).to(images.device)
-    x = torch.where(pick, soft, images)
-    level = _uniform(n, 0, 0.08, generator) * _chance(n, noise, generator)
-    grain = torch.randn(images.shape, generator=generator).to(images)
-    return (x + level.view(n, 1, 1, 1).to(images) * grain).clamp(0, 1)
+    padded = F.pad(images[soft], (1, 1, 1, 1), mode="reflect")
+    x[soft] = F.conv2d(padded, kernel, groups=channels)
+    grainy = _chance(n, noise, generator).nonzero()[:, 0]
+    level = _uniform(len(grainy), 0, 0.08, generator).view(-1, 1, 1, 1)
+    grain = level * torch.randn((len(grainy), *images.shape[1:]), generator=generator)
+    grainy = grainy.to(images.device)
+    x[grainy] = (x[grainy] + grain.to(images)).clamp(0, 1)
+    return x

@@ -17,13 +17,12 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mergelib.models.encoders import DEFAULT_ARCHITECTURE, build_encoder, normalise_pixels
-from mergelib.tasks.parquet import decode_images, read_labelled
+from mergelib.tasks.parquet import class_names, decode, load_rows
 from mergelib.training.augment import random_colour, random_sensor, random_view
 
 SOURCES = ("tiny_imagenet", "cifar100", "caltech101")
@@ -65,12 +64,13 @@ def load_sources(folder: Path, split: str, size: int) -> LabelledImages:
     """Read the `SOURCES` of one split; labels are offset so that no two data sets share one."""
     images, labels, first, last, offset = [], [], [], [], 0
     for name in SOURCES:
-        table, names = read_labelled(folder / name / f"{split}.parquet")
-        y = torch.tensor(table["label"].to_numpy(dtype=np.int64)) + offset
-        images.append(decode_images(table["image"], size))
+        rows = load_rows(folder / name, split)
+        pixels, y = decode(rows, size)
+        y = y + offset
+        images.append(pixels)
         labels.append(y)
         first.append(torch.full_like(y, offset))
-        offset += len(names)
+        offset += len(class_names(rows))
         last.append(torch.full_like(y, offset))
     return LabelledImages(*(torch.cat(parts) for parts in (images, labels, first, last)))
 
@@ -182,12 +182,9 @@ def pretrain(data: Path, out: Path, recipe: Recipe, device: str, every: int = 10
     torch.manual_seed(recipe.seed)
     encoder = build_encoder(recipe.architecture).to(device).train()
     size = encoder.image_size[0]
-    train, test = load_sources(data / "pretrain", "train", size), None
+    train = load_sources(data / "pretrain", "train", size)
     test = load_sources(data / "pretrain", "test", size)
-    probe = []
-    for split in ("train", "test"):
-        table, _ = read_labelled(data / "images" / "cifar10" / f"{split}.parquet")
-        probe.append((decode_images(table["image"], size), table["label"].to_numpy()))
+    probe = [decode(load_rows(data / "images" / "cifar10", s), size) for s in ("train", "test")]
     head = CosineClassifier(encoder.output_dim, train.classes).to(device)
     muon, adam = optimisers(encoder, head, recipe)
     from open_clip.transformer import PatchDropout
@@ -226,9 +223,7 @@ def pretrain(data: Path, out: Path, recipe: Recipe, device: str, every: int = 10
         y, first, last = (t[index].to(device) for t in (train.labels, train.first, train.last))
         with torch.autocast(device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             f = encoder(normalise_pixels(x))
-        loss = smoothed_loss(
-            head(f.float(), first, last), y, first, last, recipe.label_smoothing
-        )
+        loss = smoothed_loss(head(f.float(), first, last), y, first, last, recipe.label_smoothing)
         muon.zero_grad()
         adam.zero_grad()
         loss.backward()

@@ -1,0 +1,113 @@
+"""Accuracy of an encoder on a suite, per task, with 95 % Wilson intervals.
+
+One function, `evaluate`, makes every accuracy of the book.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+import torch
+from torch.func import functional_call
+
+from mergelib.models.compute import mixed_precision
+from mergelib.models.encoders import normalise_pixels
+from mergelib.models.heads import Head
+from mergelib.tasks.suite import Suite, unknown
+
+Z95 = 1.959963984540054
+
+
+@torch.no_grad()
+def encode(
+    encoder: torch.nn.Module,
+    images: torch.Tensor,
+    weights: Mapping[str, torch.Tensor] | None = None,
+    batch: int = 500,
+) -> torch.Tensor:
+    """Features (N, d) float32 of uint8 images (N, 3, H, W), on the encoder's device.
+
+    `weights` replaces the encoder's own tensors for this call only (views of a flat vector do).
+    """
+    device = next(encoder.parameters()).device
+    encoder.eval()
+    out = []
+    for part in images.split(batch):
+        x = normalise_pixels(part.to(device).float() / 255)
+        with mixed_precision(device):
+            f = encoder(x) if weights is None else functional_call(encoder, dict(weights), (x,))
+        out.append(f.float())
+    return torch.cat(out)
+
+
+def predict(encoder, head: Head, images, weights=None, batch: int = 500) -> torch.Tensor:
+    """The predicted classes (N,) of uint8 images (N, 3, H, W)."""
+    features = encode(encoder, images, weights, batch)
+    return head.to(features.device)(features).argmax(dim=1).cpu()
+
+
+def wilson_interval(correct: int, n: int) -> tuple[float, float]:
+    """The 95 % score interval of a proportion (Wilson 1927):
+
+    (p̂ + z²/2n ± z √(p̂(1−p̂)/n + z²/4n²)) / (1 + z²/n), with p̂ = correct / n.
+    """
+    if not 0 <= correct <= n or n == 0:
+        raise ValueError(f"{correct} of {n} is not a proportion")
+    p, z2 = correct / n, Z95**2
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def evaluate(
+    encoder: torch.nn.Module,
+    heads: Mapping[str, Head],
+    suite: Suite,
+    weights: Mapping[str, torch.Tensor] | None = None,
+    split: str = "test",
+    tasks: Iterable[str] | None = None,
+    expert: Mapping[str, float] | None = None,
+    limit: int | None = None,
+) -> pd.DataFrame:
+    """One row a task: task, n, correct, accuracy, low, high (Wilson 95 %), normalised.
+
+    `normalised` is accuracy / the expert's accuracy of the same split (`expert`), NaN without
+    it. `limit` takes the first images of each task only. Raises ValueError or KeyError naming
+    an unknown split or task before anything is computed.
+    """
+    names = suite.names if tasks is None else tuple(tasks)
+    for name in names:
+        suite[name].split(split)
+        if name not in heads:
+            raise KeyError(unknown("head", name, heads, f"suite {suite.name!r}"))
+    rows = []
+    for name in names:
+        data = suite[name].split(split)
+        data = data if limit is None else data.take(limit)
+        found = predict(encoder, heads[name], data.images, weights)
+        correct, n = int((found == data.labels).sum()), len(data)
+        low, high = wilson_interval(correct, n)
+        share = correct / n
+        rows.append(
+            {
+                "task": name,
+                "n": n,
+                "correct": correct,
+                "accuracy": share,
+                "low": low,
+                "high": high,
+                "normalised": share / expert[name] if expert else float("nan"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def mean_interval(table: pd.DataFrame) -> tuple[float, float, float]:
+    """Mean accuracy over the tasks of an `evaluate` table and its 95 % interval (low, high).
+
+    The tasks' test sets are independent samples, so the variance of the mean is the mean of
+    the binomial variances over the number of tasks.
+    """
+    p, n = table["accuracy"].to_numpy(), table["n"].to_numpy()
+    mean, half = float(p.mean()), Z95 * math.sqrt(float((p * (1 - p) / n).sum())) / len(p)
+    return mean, max(0.0, mean - half), min(1.0, mean + half)

@@ -1,0 +1,42 @@
+"""Which device and which number format the encoders run in."""
+
+import contextlib
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """`auto` is the first CUDA device if there is one, else the CPU.
+
+    Raises ValueError if CUDA is named where there is none.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    resolved = torch.device(device)
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but torch sees no CUDA device")
+    return resolved
+
+
+def bfloat16_is_fast(device: torch.device) -> bool:
+    """True where bfloat16 products run in hardware: CUDA, or a CPU with AVX512-BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+
+
+@contextlib.contextmanager
+def mixed_precision(device: torch.device):
+    """Encoder products in bfloat16 where that is fast, accumulations and weights in float32.
+
+    On a CPU the plain ("math") attention is used: at a few dozen tokens the backward pass of
+    the fused kernel is slower than the products themselves.
+    """
+    with contextlib.ExitStack() as stack:
+        if bfloat16_is_fast(device):
+            stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
+        if device.type == "cpu":
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        yield

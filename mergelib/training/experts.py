@@ -1,0 +1,87 @@
+"""Heads and experts of a suite: made once, kept in the cache under a key of their origin."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from mergelib import storage
+from mergelib.evaluation import encode
+from mergelib.models.base import base_file, base_of, load_encoder
+from mergelib.models.compute import resolve_device
+from mergelib.models.heads import Head, linear_probe
+from mergelib.task_vectors import TaskVectors
+from mergelib.tasks import Suite, suite_key
+from mergelib.training import augment, finetune
+from mergelib.training.finetune import RECIPES, fine_tune
+
+
+def heads_file(suite: Suite) -> Path:
+    key = storage.key_of(suite=suite_key(suite.name), base=base_of(suite.name).key())
+    return storage.cache_folder() / "heads" / f"{suite.name}-{key}.safetensors"
+
+
+def load_heads(suite: Suite, device="auto") -> dict[str, Head]:
+    """One linear-probe head a task on the frozen base's features, fitted once and cached."""
+    path = heads_file(suite)
+    if not path.exists():
+        encoder, tensors = load_encoder(suite.name, device=resolve_device(device)), {}
+        for task in suite:
+            f = [encode(encoder, s.images).cpu() for s in (task.train, task.val)]
+            head = linear_probe(f[0], task.train.labels, f[1], task.val.labels, len(task.classes))
+            tensors[f"{task.name}/weight"], tensors[f"{task.name}/bias"] = head.weight, head.bias
+        with storage.atomic(path) as temporary:
+            save_file(tensors, temporary)
+    tensors = load_file(path)
+    return {n: Head(tensors[f"{n}/weight"], tensors[f"{n}/bias"]) for n in suite.names}
+
+
+def expert_file(suite: Suite, task: str, seed: int = 0) -> Path:
+    """Where the expert lies: its name holds a key of base, data, recipe, code and seed."""
+    key = storage.key_of(
+        suite=suite_key(suite.name),
+        base=base_of(suite.name).key(),
+        recipe=asdict(replace(RECIPES[suite.name], seed=seed)),
+        code=storage.key_of_files([finetune.__file__, augment.__file__]),
+    )
+    return storage.cache_folder() / "experts" / suite.name / f"{task}-{key}.safetensors"
+
+
+def train_expert(
+    suite: Suite,
+    task: str,
+    seed: int = 0,
+    device="auto",
+    report: Callable[[dict], None] | None = None,
+) -> Path:
+    """The expert of one task, trained unless it is in the cache; interrupted runs go on.
+
+    Beside the weights lies the history of the run (one record an epoch, JSON).
+    """
+    path = expert_file(suite, suite[task].name, seed)
+    if path.exists():
+        return path
+    encoder = load_encoder(suite.name, device=resolve_device(device))
+    partial = path.with_suffix(".partial")
+    recipe = replace(RECIPES[suite.name], seed=seed)
+    head = load_heads(suite, device)[task]
+    weights, history = fine_tune(encoder, head, suite[task], recipe, partial, report)
+    with storage.atomic(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps({"recipe": asdict(recipe), "epochs": history}, indent=1))
+    with storage.atomic(path) as temporary:
+        save_file({k: v.contiguous() for k, v in weights.items()}, temporary)
+    partial.unlink(missing_ok=True)
+    return path
+
+
+def training_history(suite: Suite, task: str, seed: int = 0) -> list[dict]:
+    """The epochs of an expert's run: epoch, loss, val_accuracy, seconds."""
+    return json.loads(expert_file(suite, task, seed).with_suffix(".json").read_text())["epochs"]
+
+
+def load_task_vectors(suite: Suite, seed: int = 0, device="auto") -> TaskVectors:
+    """The suite's task vectors; experts that are not in the cache are trained first."""
+    files = {name: train_expert(suite, name, seed, device) for name in suite.names}
+    return TaskVectors.from_files(base_file(suite.name), files).to(resolve_device(device))

@@ -1,0 +1,147 @@
+"""Fine-tunes the base on one task: an expert.
+
+The head is frozen, the whole encoder is trained with AdamW at a low, cosine-annealed learning
+rate (Ilharco et al. 2023, App. B, scaled to small models), and the epoch that is best on val
+is kept.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from mergelib import storage
+from mergelib.evaluation import predict
+from mergelib.models.compute import mixed_precision
+from mergelib.models.encoders import normalise_pixels
+from mergelib.models.heads import Head
+from mergelib.tasks.suite import Task
+from mergelib.training.augment import random_colour, random_view
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """The recipe. `warmup` is the share of steps in which the rate rises from zero."""
+
+    epochs: int = 5
+    batch: int = 64
+    lr: float = 5e-4
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    clip: float = 1.0
+    label_smoothing: float = 0.0
+    crop: float = 0.7
+    degrees: float = 8.0
+    colour: float = 0.3
+    seed: int = 0
+
+
+RECIPES = {
+    "pico": FineTuning(epochs=6, batch=32, lr=5e-3),
+    "desk": FineTuning(),
+    "standard": FineTuning(epochs=8),
+}
+
+
+def augmented(images: torch.Tensor, recipe: FineTuning, generator: torch.Generator):
+    """A random view of float images (B, 3, H, W): crop and turn, no mirror image, colours.
+
+    Digits, letters and signs change their class in a mirror, so nothing is mirrored.
+    """
+    x = random_view(images, generator, area=(recipe.crop, 1.0), degrees=recipe.degrees, flip=False)
+    return random_colour(x, generator, recipe.colour, grey=0.0, invert=0.0, permute=0.0)
+
+
+def fine_tune(
+    encoder: torch.nn.Module,
+    head: Head,
+    task: Task,
+    recipe: FineTuning,
+    checkpoint: Path | None = None,
+    report: Callable[[dict], None] | None = None,
+) -> tuple[dict[str, torch.Tensor], list[dict]]:
+    """The weights that are best on val, and one record an epoch (loss, val accuracy, seconds).
+
+    `encoder` gives the starting weights and is not changed. After each epoch everything needed
+    to go on is written to `checkpoint`; a run that finds that file goes on from there, and
+    ends with the same weights as an uninterrupted one.
+    """
+    device = next(encoder.parameters()).device
+    head = head.to(device)
+    start = {k: v.detach().clone() for k, v in encoder.state_dict().items()}
+    params = {k: v.clone().requires_grad_() for k, v in start.items() if v.is_floating_point()}
+    kept = {k: v for k, v in start.items() if not v.is_floating_point()}
+    optimiser = torch.optim.AdamW(
+        params.values(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+    )
+    steps = math.ceil(len(task.train) / recipe.batch)
+    total, history, best = steps * recipe.epochs, [], None
+    if checkpoint is not None and checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True, map_location=device)
+        with torch.no_grad():
+            for name, value in state["params"].items():
+                params[name].copy_(value)
+        optimiser.load_state_dict(state["optimiser"])
+        history, best = state["history"], state["best"]
+    encoder.train()
+    for epoch in range(len(history), recipe.epochs):
+        begun, losses = time.perf_counter(), []
+        generator = torch.Generator().manual_seed(recipe.seed * 10_007 + epoch)
+        order = torch.randperm(len(task.train), generator=generator)
+        encoder.train()
+        for i, index in enumerate(order.split(recipe.batch)):
+            set_rate(optimiser, recipe, epoch * steps + i, total)
+            x = task.train.images[index].to(device).float() / 255
+            x = normalise_pixels(augmented(x, recipe, generator))
+            with mixed_precision(device):
+                f = torch.func.functional_call(encoder, {**params, **kept}, (x,))
+            y = task.train.labels[index].to(device)
+            loss = F.cross_entropy(head(f), y, label_smoothing=recipe.label_smoothing)
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(params.values(), recipe.clip)
+            optimiser.step()
+            losses.append(loss.detach())
+        weights = {k: v.detach() for k, v in params.items()}
+        found = predict(encoder, head, task.val.images, {**weights, **kept})
+        accuracy = float((found == task.val.labels).float().mean())
+        history.append(
+            {
+                "epoch": epoch + 1,
+                "loss": float(torch.stack(losses).mean()),
+                "val_accuracy": accuracy,
+                "seconds": time.perf_counter() - begun,
+            }
+        )
+        if best is None or accuracy > max(h["val_accuracy"] for h in history[:-1]):
+            best = {k: v.cpu().clone() for k, v in weights.items()}
+        if report is not None:
+            report(history[-1])
+        if checkpoint is not None:
+            with storage.atomic(checkpoint) as path:
+                torch.save(
+                    {
+                        "params": weights,
+                        "optimiser": optimiser.state_dict(),
+                        "history": history,
+                        "best": best,
+                        "recipe": asdict(recipe),
+                    },
+                    path,
+                )
+    return {**best, **{k: v.cpu() for k, v in kept.items()}}, history
+
+
+def set_rate(optimiser, recipe: FineTuning, step: int, total: int) -> None:
+    """Linear warm-up, then half a cosine to zero at `total` steps."""
+    warm = max(1, round(recipe.warmup * total))
+    if step < warm:
+        share = (step + 1) / warm
+    else:
+        share = 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+    for group in optimiser.param_groups:
+        group["lr"] = recipe.lr * share
