@@ -1,0 +1,41 @@
+# make book · make test · make clean; each installs what it needs into .venv first.
+
+PYTHON  ?= python3
+PROFILE ?= desk
+JOBS    ?= all
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: help book test clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make book                the study and its book: _build/html/index.html"
+	@echo "make book PROFILE=pico   the same at another size (notebooks/profiles.yaml)"
+	@echo "make test                style, unit and property tests, notebooks, the book in a browser"
+	@echo "make clean               remove everything that was made, except .venv"
+	@echo
+	@echo "JOBS=2 limits the cores used; PYTHON=python3.12 chooses the interpreter of .venv."
+
+book: $(INSTALLED)
+	@"$(BIN)/python" -m snakemake --cores $(JOBS) --config profile=$(PROFILE)
+	@echo "The book of profile $(PROFILE): _build/html/index.html"
+
+test: $(INSTALLED)
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/nbstripout" --keep-id --verify notebooks/*.ipynb
+	"$(BIN)/python" -m pytest
+
+clean:
+	rm -rf _build book/_executed results cache .snakemake .pytest_cache .ruff_cache .hypothesis
+
+# PyTorch goes first and alone: torchvision, which open_clip asks for, must find it in place.
+$(INSTALLED): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+	  { echo "mergelib needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
+	"$(PYTHON)" -m venv .venv
+	"$(BIN)/python" -m pip install --quiet -c constraints.txt torch
+	"$(BIN)/python" -m pip install --quiet -c constraints.txt -e ".[study,hub,test]"
+	@touch $(INSTALLED)

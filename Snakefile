@@ -1,0 +1,102 @@
+# The study as a graph: suite → experts (one job a task) → notebooks → book.
+#
+#   snakemake -c2                            the default profile, `desk`
+#   snakemake -c2 --config profile=pico      another one of notebooks/profiles.yaml
+#
+# What must run again is decided by content. Every step has a key, a hash of the library sources
+# it imports, its notebook's cells, its parameters, its data and the keys of the steps before it
+# (mergelib/study/keys.py and graph.py); the key is a parameter of the rule, and all inputs are
+# `ancient`, so that neither a touched file nor a fresh clone makes work. profiles/default/ holds
+# the options that this relies on; snakemake reads it by itself.
+
+import fcntl
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from mergelib.study.graph import plan
+from mergelib.study.paths import executed_path, prepared_path, results_folder
+from mergelib.study.profiles import StudyError
+
+
+PROFILE = config.get("profile", "desk")
+STUDY = f"{shlex.quote(sys.executable)} -m mergelib.study"
+try:
+    PLAN = plan(PROFILE)
+except StudyError as error:
+    raise WorkflowError(str(error)) from None
+
+
+def shown(path):
+    """Paths within the study as relative ones: rules, messages and snakemake's records."""
+    return os.path.relpath(path) if Path(path).is_relative_to(workflow.basedir) else str(path)
+
+
+# Snakemake's own lock is a file, which outlives a run that is killed. This one is held by the
+# kernel and ends with the process, whatever ends it (`nolock` is set in profiles/default/).
+if workflow.is_main_process and not workflow.dryrun:
+    Path(".snakemake").mkdir(exist_ok=True)
+    LOCK = open(".snakemake/one_run_at_a_time", "a")
+    try:
+        fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WorkflowError("another run works in this folder; wait for it or stop it") from None
+
+
+EXECUTED = shown(executed_path(PROFILE, "{notebook}"))
+NUMBERS = shown(results_folder(PROFILE) / "{notebook}.json")
+SUITE = shown(prepared_path(PROFILE, "suite"))
+EXPERT = shown(prepared_path(PROFILE, "experts", "{task}"))
+
+
+rule book:
+    input:
+        ancient(expand(EXECUTED, notebook=PLAN.notebooks)),
+    output:
+        "_build/html/index.html",
+    params:
+        key=PLAN.book,
+    shell:
+        "{STUDY} book --profile {PROFILE}"
+
+
+rule notebook:
+    input:
+        suite=ancient(SUITE),
+        experts=ancient(expand(EXPERT, task=PLAN.experts)),
+        needs=lambda wildcards: [
+            ancient(NUMBERS.format(notebook=needed))
+            for needed in PLAN.profile.chapters[wildcards.notebook].needs
+        ],
+    output:
+        EXECUTED,
+        NUMBERS,
+    params:
+        key=lambda wildcards: PLAN.notebooks[wildcards.notebook],
+    wildcard_constraints:
+        notebook="|".join(PLAN.notebooks),
+    shell:
+        "{STUDY} run notebooks/{wildcards.notebook}.ipynb --profile {PROFILE}"
+
+
+rule expert:
+    input:
+        ancient(SUITE),
+    output:
+        EXPERT,
+    params:
+        key=lambda wildcards: PLAN.experts[wildcards.task],
+    shell:
+        "{STUDY} prepare --stage experts --task {wildcards.task} --profile {PROFILE}"
+
+
+rule suite:
+    output:
+        SUITE,
+    params:
+        key=PLAN.suite,
+    shell:
+        "{STUDY} prepare --stage suite --profile {PROFILE}"

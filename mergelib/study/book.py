@@ -1,0 +1,91 @@
+"""The book: executed notebooks laid beside the prose, checked, and built strictly by Sphinx."""
+
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from mergelib.storage import ROOT
+from mergelib.study.paths import executed_path, relative
+from mergelib.study.profiles import Profile
+
+
+class BookFailed(RuntimeError):
+    """The book could not be built; the message says why."""
+
+
+def error_outputs(notebook: Path) -> list[str]:
+    """`cell 3: NameError: ...` for every code cell of an executed notebook that holds an error."""
+    import nbformat
+
+    cells = [c for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
+    return [
+        f"cell {i}: {output.ename}: {output.evalue}"
+        for i, cell in enumerate(cells, start=1)
+        for output in cell.outputs
+        if output.output_type == "error"
+    ]
+
+
+def provenance(profile: Profile) -> str:
+    """One sentence that says what made the numbers of a page."""
+    torch = importlib.metadata.version("torch").partition("+")[0]
+    return f"Numbers and figures: profile `{profile.name}` ({profile.title}), PyTorch {torch}."
+
+
+def stage(profile: Profile, executed: dict[str, Path], folder: Path) -> None:
+    """Lay the executed notebooks into `folder`/_executed, each page saying which profile made it.
+
+    Sphinx would publish a notebook whose run failed without a word, so raise BookFailed naming
+    the notebook and cell if one holds an error output, or if one is missing.
+    """
+    import nbformat
+
+    target = folder / "_executed"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for name, path in executed.items():
+        if not path.is_file():
+            raise BookFailed(f"{relative(path)} is missing: run the notebook first")
+        errors = error_outputs(path)
+        if errors:
+            raise BookFailed(f"{relative(path)} holds an error, {errors[0]}")
+        page = nbformat.read(path, as_version=4)
+        for cell in page.cells:
+            if {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
+                cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]
+        note = nbformat.v4.new_markdown_cell(
+            f":::{{div}} made-with\n{provenance(profile)}\n:::", id="made-with"
+        )
+        page.cells.insert(1, note)
+        nbformat.write(page, target / path.name)
+    (target / "made_with.txt").write_text(provenance(profile) + "\n", encoding="utf-8")
+
+
+def build(folder: Path, config: Path, out: Path) -> Path:
+    """Build the prose and notebooks of `folder` into `out`/html; returns its index page.
+
+    Every warning is an error. The pages appear under `out`/html only if all of it succeeded;
+    what stood there before stays otherwise. Raises BookFailed.
+    """
+    fresh = out / "fresh"
+    shutil.rmtree(fresh, ignore_errors=True)
+    # By this interpreter, whatever is on PATH.
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
+    options = ["--config", str(config), "--path-output", str(fresh), "-W", "--keep-going", "-q"]
+    done = subprocess.run([*command, str(folder), *options], cwd=config.parent)
+    index = fresh / "_build" / "html" / "index.html"
+    if done.returncode != 0 or not index.is_file():
+        raise BookFailed("the book was not built; Sphinx's messages stand above")
+    shutil.rmtree(out / "html", ignore_errors=True)
+    (fresh / "_build" / "html").replace(out / "html")
+    shutil.rmtree(fresh)
+    return out / "html" / "index.html"
+
+
+def build_book(profile: Profile) -> Path:
+    """Stage and build the book of a profile into `_build/html`."""
+    executed = {name: executed_path(profile.name, name) for name in profile.chapters}
+    stage(profile, executed, ROOT / "book")
+    return build(ROOT / "book", ROOT / "_config.yml", ROOT / "_build")

@@ -1,0 +1,69 @@
+"""What the notebooks find ready: a suite's pixels and heads, and its experts.
+
+Each stage keeps what it makes in the cache under a key of its own ingredients, so that asking
+again is cheap; the small JSON returned here says what there is.
+"""
+
+import time
+
+from mergelib.study.profiles import Profile, StudyError
+
+STAGES = ("suite", "experts")
+
+
+def prepare_task(profile: Profile, stage: str, task: str | None = None, say=print) -> dict:
+    """Make one stage: `suite` (pixels, base, heads of all tasks) or `experts` (one task).
+
+    Returns what was made, as plain numbers and text. Raises StudyError for an unknown stage or
+    where the profile's list of tasks is not the suite's.
+    """
+    if stage not in STAGES:
+        raise StudyError(f"unknown stage {stage!r} (known: {', '.join(STAGES)})")
+    start = time.monotonic()
+    made = _suite(profile) if stage == "suite" else _expert(profile, task, say)
+    say(f"{stage}{'' if task is None else ' · ' + task} · {time.monotonic() - start:.0f} s")
+    return made
+
+
+def _suite(profile: Profile) -> dict:
+    from mergelib.models.base import base_file
+    from mergelib.tasks import SPLITS
+    from mergelib.training.experts import heads_file, load_heads
+
+    suite = _load(profile)
+    load_heads(suite)
+    counts = {t.name: {s: len(t.split(s)) for s in SPLITS} for t in suite}
+    return {
+        "base": base_file(suite.name).name,
+        "heads": heads_file(suite).name,
+        "images": counts,
+    }
+
+
+def _expert(profile: Profile, task: str | None, say) -> dict:
+    from mergelib.training.experts import train_expert, training_history
+
+    suite = _load(profile)
+    if task not in suite.names:
+        raise StudyError(f"unknown task {task!r} in suite {suite.name!r}: {', '.join(suite.names)}")
+
+    def report(epoch: dict) -> None:
+        numbers = (f"{k} {v:.4g}" for k, v in epoch.items() if isinstance(v, int | float))
+        say(f"experts · {task} · " + " · ".join(numbers))
+
+    return {
+        "expert": train_expert(suite, task, report=report).name,
+        "epochs": training_history(suite, task),
+    }
+
+
+def _load(profile: Profile):
+    from mergelib.tasks import load_suite
+
+    suite = load_suite(profile.suite)
+    if suite.names != profile.tasks:
+        raise StudyError(
+            f"profiles.yaml lists for {profile.name!r} the tasks {', '.join(profile.tasks)}; "
+            f"suite {suite.name!r} has {', '.join(suite.names)}"
+        )
+    return suite
