@@ -1,0 +1,27 @@
+"""The desk suite's pixels: eight tasks from what installed packages carry and what we draw.
+
+Every generator is a module with `ABOUT` and `build(size, seed)`, which returns
+{"train" | "val" | "test": (images (N, size, size, 3) uint8, labels (N,) int64)}.
+"""
+
+from types import ModuleType
+
+from mergelib.tasks.desk import (
+    aerial,
+    digits,
+    flags,
+    mnist,
+    numbers,
+    patches,
+    scripts,
+    signs,
+)
+from mergelib.tasks.desk.about import About
+
+SIZE = 48
+GENERATORS: dict[str, ModuleType] = {
+    module.ABOUT.name: module
+    for module in (digits, mnist, patches, numbers, signs, scripts, flags, aerial)
+}
+
+__all__ = ["GENERATORS", "SIZE", "About"]

