@@ -45,7 +45,7 @@ def stage(profile: Profile, executed: dict[str, Path], folder: Path) -> None:
     target = folder / "_executed"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for name, path in executed.items():
+    for path in executed.values():
         if not path.is_file():
             raise BookFailed(f"{relative(path)} is missing: run the notebook first")
         errors = error_outputs(path)

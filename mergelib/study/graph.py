@@ -4,6 +4,8 @@ The Snakefile asks here for every step's key and declares it as the step's param
 runs again if and only if its key changed or its output is missing.
 """
 
+import glob
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +13,11 @@ from mergelib.storage import ROOT, key_of
 from mergelib.study import keys
 from mergelib.study.profiles import Profile, StudyError, load_profile
 
+# The modules that are a suite's own: a change in them is no concern of the other suites.
 SUITES = {
-    "pico": "mergelib.tasks.pico",
-    "desk": "mergelib.tasks.desk",
-    "standard": "mergelib.tasks.standard",
-    "paper": "mergelib.tasks.paper",
+    "pico": ("mergelib.tasks.pico",),
+    "desk": ("mergelib.tasks.desk",),
+    "standard": ("mergelib.tasks.standard",),
 }
 STAGE_MODULES = {
     "suite": ("mergelib.tasks", "mergelib.models.base", "mergelib.models.heads"),
@@ -39,8 +41,11 @@ class Plan:
 def plan(name: str, root: Path = ROOT) -> Plan:
     """Keys of every step of profile `name`. Raises StudyError for anything misnamed."""
     profile = load_profile(name, root / "notebooks")
-    versions, cut = keys.versions(), _other_suites(profile.suite, root)
-    own = [SUITES[profile.suite]] if keys.module_path(SUITES[profile.suite], root) else []
+    versions = keys.versions()
+    if profile.suite not in SUITES:
+        raise StudyError(f"unknown suite {profile.suite!r} (known: {', '.join(SUITES)})")
+    own = SUITES[profile.suite]
+    cut = {module for modules in SUITES.values() for module in modules} - set(own)
 
     def code(modules) -> str:
         return keys.sources_key(keys.closure([*modules, *own], cut, root), root)
@@ -80,24 +85,22 @@ def plan(name: str, root: Path = ROOT) -> Plan:
     return Plan(profile, suite, experts, notebooks, book)
 
 
-def _other_suites(suite: str, root: Path) -> set[str]:
-    """Modules of the suites that this one does not use: their changes do not concern it."""
-    if suite not in SUITES:
-        raise StudyError(f"unknown suite {suite!r} in profiles.yaml (known: {', '.join(SUITES)})")
-    present = {s for s in SUITES.values() if keys.module_path(s, root)}
-    used = keys.closure(present & {SUITES[suite]}, root=root)
-    every = {m for s in present - used for m in keys.closure([s], root=root)}
-    return {m for m in every - used if any(m == s or m.startswith(f"{s}.") for s in present)}
-
-
 def _files(patterns, root: Path) -> dict[str, str]:
-    """Keys of the files that patterns name from the study's root; each must match one."""
+    """Keys of the files that patterns name from the study's root; each must match one.
+
+    `$NAME` in a pattern stands for an environment variable.
+    """
     found = {}
     for pattern in patterns:
-        matches = [p for p in sorted(root.glob(pattern)) if p.is_file()]
+        expanded = os.path.expandvars(pattern)
+        if "$" in expanded:
+            raise StudyError(
+                f"set the environment variable in {pattern!r}: data/README.md says how"
+            )
+        matches = [p for p in map(Path, glob.glob(str(root / expanded))) if p.is_file()]
         if not matches:
-            raise StudyError(f"profiles.yaml names the file {pattern}, which does not exist")
-        found.update({str(p.relative_to(root)): keys.file_key(p) for p in matches})
+            raise StudyError(f"profiles.yaml names the files {pattern!r}, and there are none")
+        found.update({f"{p.parent.name}/{p.name}": keys.file_key(p) for p in matches})
     return found
 
 

@@ -82,21 +82,20 @@ def closure(modules: Iterable[str], cut: Iterable[str] = (), root: Path = ROOT) 
     """The modules of the package that importing `modules` can execute, themselves included.
 
     Imports inside functions count, and so do string constants that are a module's full name
-    (registries that import late). Modules named in `cut` and what only they import are left
-    out. Raises ModuleNotFoundError naming a root module that does not exist.
+    (registries that import late). Modules named in `cut`, those inside them and what only they
+    import are left out. Raises ModuleNotFoundError naming a root module that does not exist.
     """
-    cut, found, waiting = set(cut), set(), []
+    cut, found, waiting = tuple(cut), set(), []
     for name in modules:
         if module_path(name, root) is None:
             raise ModuleNotFoundError(f"no module {name} in {PACKAGE}")
         waiting.append(name)
     while waiting:
         name = waiting.pop()
-        if name in found or name in cut:
+        if name in found or any(name == c or name.startswith(f"{c}.") for c in cut):
             continue
         found.add(name)
-        if "." in name:
-            waiting.append(name.rpartition(".")[0])
+        waiting.extend(_existing([name.rpartition(".")[0]], root))
         path = module_path(name, root)
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         named = _named_modules(path.read_text(encoding="utf-8"), package)
@@ -110,8 +109,7 @@ def sources(modules: Iterable[str], root: Path = ROOT) -> list[Path]:
     for name in modules:
         path = module_path(name, root)
         files.add(path)
-        if path.name == "__init__.py":
-            files.update(_package_data(path.parent))
+        files.update(_package_data(path.parent))
     return sorted(files)
 
 
@@ -121,10 +119,10 @@ def sources_key(modules: Iterable[str], root: Path = ROOT) -> str:
 
 
 def _package_data(folder: Path) -> Iterator[Path]:
-    """Files other than Python's in a package's folder and in subfolders that are no packages."""
+    """Files other than Python's in a package's folder and in subfolders without any of Python's."""
     for path in folder.iterdir():
         if path.is_dir():
-            if path.name != "__pycache__" and not (path / "__init__.py").exists():
+            if path.name != "__pycache__" and not any(path.glob("*.py")):
                 yield from _package_data(path)
         elif path.suffix not in (".py", ".pyc"):
             yield path
