@@ -1,0 +1,18 @@
+"""Model merging: one model from many experts that were fine-tuned from the same base.
+
+    import mergelib as ml
+
+    tv = ml.TaskVectors.from_files("base.safetensors", {"svhn": "svhn.safetensors", ...})
+    merged = ml.merging.task_arithmetic(tv, scale=0.3)
+    tv.layout.save(merged, "merged.safetensors")
+
+Importing the package loads torch and nothing heavier; encoders, tasks and figures are imported
+by the modules that need them.
+"""
+
+from mergelib import merging, methods
+from mergelib.checkpoint import CheckpointError
+from mergelib.parameters import Layout
+from mergelib.task_vectors import TaskVectors
+
+__all__ = ["CheckpointError", "Layout", "TaskVectors", "merging", "methods"]

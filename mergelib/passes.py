@@ -1,0 +1,63 @@
+"""Passes over long vectors in pieces that fit the cache, on all cores.
+
+A pass reads K×P numbers once. Splitting the columns into pieces keeps every temporary small,
+and one worker per core with single-threaded operations has no barriers to wait at, which
+matters where other programs run on the same cores. The pieces depend on nothing but the
+length, and results come back in their order, so a pass gives the same bits on any number of
+cores.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+CPU_WIDTH = 1 << 14  # 8 rows of float64 are 1 MiB: a core's share of the cache
+GPU_WIDTH = 1 << 24
+_WORTH_THREADS = 4  # pieces; starting workers costs about as much as one or two
+
+_thread_setting = threading.Lock()
+
+
+def columns(
+    size: int, device: torch.device, start: int = 0, cpu_width: int = CPU_WIDTH
+) -> list[slice]:
+    """Slices that cover start … start + size − 1 in order, each as wide as the device likes."""
+    width = cpu_width if device.type == "cpu" else GPU_WIDTH
+    stop = start + size
+    return [slice(i, min(i + width, stop)) for i in range(start, stop, width)]
+
+
+def run(
+    work: Callable[[Piece], Result], pieces: Sequence[Piece], device: torch.device
+) -> list[Result]:
+    """`[work(piece) for piece in pieces]`, spread over torch's number of threads on the CPU.
+
+    `work` must not call `run` itself, and pieces must not write to the same places.
+    """
+    if device.type != "cpu" or len(pieces) < _WORTH_THREADS:
+        return [work(piece) for piece in pieces]
+    with single_threaded_operations() as threads:
+        size = -(-len(pieces) // (4 * threads))
+        batches = [pieces[i : i + size] for i in range(0, len(pieces), size)]
+        with ThreadPoolExecutor(threads) as pool:
+            results = pool.map(lambda batch: [work(piece) for piece in batch], batches)
+            return [result for batch in results for result in batch]
+
+
+@contextmanager
+def single_threaded_operations() -> Iterator[int]:
+    """Give every torch operation one thread inside the block; yields the number there was."""
+    with _thread_setting:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield threads
+        finally:
+            torch.set_num_threads(threads)
