@@ -53,14 +53,24 @@ def stage(profile: Profile, executed: dict[str, Path], folder: Path) -> None:
             raise BookFailed(f"{relative(path)} holds an error, {errors[0]}")
         page = nbformat.read(path, as_version=4)
         for cell in page.cells:
-            if {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
-                cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]
+            _present_parameters(cell)
         note = nbformat.v4.new_markdown_cell(
             f":::{{div}} made-with\n{provenance(profile)}\n:::", id="made-with"
         )
         page.cells.insert(1, note)
         nbformat.write(page, target / path.name)
     (target / "made_with.txt").write_text(provenance(profile) + "\n", encoding="utf-8")
+
+
+def _present_parameters(cell) -> None:
+    """The values of the run stay, folded under a name; the defaults they replace are left out."""
+    tags = cell.metadata.get("tags", [])
+    if "injected-parameters" in tags:
+        cell.metadata["tags"] = [*tags, "hide-input"]
+        prompt = "Parameters of this run"
+        cell.metadata["mystnb"] = {"code_prompt_show": prompt, "code_prompt_hide": prompt}
+    elif "parameters" in tags:
+        cell.metadata["tags"] = [*tags, "remove-cell"]
 
 
 def build(folder: Path, config: Path, out: Path) -> Path:
@@ -74,10 +84,12 @@ def build(folder: Path, config: Path, out: Path) -> Path:
     # By this interpreter, whatever is on PATH.
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
     options = ["--config", str(config), "--path-output", str(fresh), "-W", "--keep-going", "-q"]
-    done = subprocess.run([*command, str(folder), *options], cwd=config.parent)
+    done = subprocess.run(
+        [*command, str(folder), *options], cwd=config.parent, capture_output=True, text=True
+    )
     index = fresh / "_build" / "html" / "index.html"
     if done.returncode != 0 or not index.is_file():
-        raise BookFailed("the book was not built; Sphinx's messages stand above")
+        raise BookFailed(f"the book was not built:\n{done.stdout}{done.stderr}")
     shutil.rmtree(out / "html", ignore_errors=True)
     (fresh / "_build" / "html").replace(out / "html")
     shutil.rmtree(fresh)

@@ -30,7 +30,8 @@ class _Progress:
         if cell.cell_type != "code" or not cell.source.strip():
             return
         self.last += 1
-        first = next(line for line in cell.source.splitlines() if line.strip()).strip()
+        lines = [line.strip() for line in cell.source.splitlines() if line.strip()]
+        first = next((line for line in lines if not line.startswith("#")), lines[0])
         where = f"cell {self.last:>2}/{self.total}"
         self.say(f"{self.name} · {where} · {self.seconds():5.0f} s · {first[:60]}")
 

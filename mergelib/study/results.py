@@ -77,3 +77,11 @@ def glue(name: str, value) -> None:
     if isinstance(value, dict | list) or value is None:
         raise TypeError(f"{name} is not a single number or text: only those can be quoted")
     myst_glue(name, value, display=False)
+
+
+def quote(**numbers) -> dict:
+    """`glue` each number under its name; returns them as plain values, ready for `record`."""
+    values = {name: plain(value, name) for name, value in numbers.items()}
+    for name, value in values.items():
+        glue(name, value)
+    return values
