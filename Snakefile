@@ -5,9 +5,10 @@
 #
 # What must run again is decided by content. Every step has a key, a hash of the library sources
 # it imports, its notebook's cells, its parameters, its data and the keys of the steps before it
-# (mergelib/study/keys.py and graph.py); the key is a parameter of the rule, and all inputs are
-# `ancient`, so that neither a touched file nor a fresh clone makes work. profiles/default/ holds
-# the options that this relies on; snakemake reads it by itself.
+# (mergelib/study/keys.py and graph.py), and the key is a parameter of the rule. What the rules
+# declare as inputs are the small files that steps hand to each other; a newer date on one counts
+# only if its checksum differs, so that neither a touched file nor a fresh clone makes work.
+# profiles/default/ holds the options that this relies on; snakemake reads it by itself.
 
 import fcntl
 import os
@@ -54,7 +55,7 @@ EXPERT = shown(prepared_path(PROFILE, "experts", "{task}"))
 
 rule book:
     input:
-        ancient(expand(EXECUTED, notebook=PLAN.notebooks)),
+        expand(EXECUTED, notebook=PLAN.notebooks),
     output:
         "_build/html/index.html",
     params:
@@ -65,10 +66,10 @@ rule book:
 
 rule notebook:
     input:
-        suite=ancient(SUITE),
-        experts=ancient(expand(EXPERT, task=PLAN.experts)),
+        suite=SUITE,
+        experts=expand(EXPERT, task=PLAN.experts),
         needs=lambda wildcards: [
-            ancient(NUMBERS.format(notebook=needed))
+            NUMBERS.format(notebook=needed)
             for needed in PLAN.profile.chapters[wildcards.notebook].needs
         ],
     output:
@@ -84,7 +85,7 @@ rule notebook:
 
 rule expert:
     input:
-        ancient(SUITE),
+        SUITE,
     output:
         EXPERT,
     params:
