@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
-from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -89,8 +88,9 @@ class Layout:
             shapes,
             tuple(dtypes[name] for name in names),
             offsets,
-            MappingProxyType(kept),
-            MappingProxyType({name: t - t.float().double() for name, t in double.items()}),
+            kept,
+            # Written so that a remainder of zero is −0, the zero that added leaves −0 as it is.
+            {name: -(t.float().double() - t) for name, t in double.items()},
             checkpoint.source,
         )
 
