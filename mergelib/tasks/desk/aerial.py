@@ -5,18 +5,20 @@ import torch
 
 from mergelib.tasks.desk.about import About
 from mergelib.tasks.desk.aerial_art import CANVAS, Season
-from mergelib.tasks.desk.aerial_kinds import KINDS
+from mergelib.tasks.desk.aerial_built import BUILT
+from mergelib.tasks.desk.aerial_nature import NATURE
 from mergelib.tasks.desk.camera import Pose, random_homographies, warp
 from mergelib.tasks.desk.lighting import Light, relight
 from mergelib.tasks.desk.sensor import Sensor, expose
 from mergelib.tasks.desk.splits import Splits, rendered_splits
 
+KINDS = {**NATURE, **BUILT}
 CHUNK = 250
-POSE = Pose(scale=(1.5, 2.6), degrees=180, aspect=1.05, shear=0.05, tilt=0.04, shift=0.0)
+POSE = Pose(scale=(1.5, 2.4), degrees=180, aspect=1.05, shear=0.05, tilt=0.04, shift=0.0)
 LIGHT = Light(
-    exposure=(0.6, 1.4), cast=0.2, gradient=0.15, shadow=0.2, contrast=(0.4, 1.1), grey=0.5
+    exposure=(0.65, 1.3), cast=0.15, gradient=0.15, shadow=0.2, contrast=(0.45, 1.1), grey=0.6
 )
-SENSOR = Sensor(blur=(0.3, 1.0), motion=(0.0, 1.5), noise=(0.0, 0.06))
+SENSOR = Sensor(blur=(0.3, 1.0), motion=(0.0, 1.5), noise=(0.0, 0.04))
 ABOUT = About(
     name="aerial",
     title="Aerial pictures",

@@ -5,6 +5,7 @@ of the season and from fields of smooth noise; the same trees, fields, roads and
 many kinds, as they do on the ground.
 """
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -14,6 +15,7 @@ from scipy import ndimage
 
 CANVAS = 128
 BANK = 640
+SHADOW = (35, 38, 42)
 
 
 @cache
@@ -95,35 +97,31 @@ class Pen:
         self.image = Image.fromarray(land.clip(0, 255).astype(np.uint8))
         self.draw = ImageDraw.Draw(self.image)
         self.season = season
+        self.towards = (math.cos(season.sun), math.sin(season.sun))
 
     @staticmethod
     def paint(colour: np.ndarray) -> tuple[int, ...]:
-        return tuple(int(c) for c in np.clip(colour, 0, 255))
+        return tuple(min(255, max(0, int(c))) for c in colour)
 
     def quad(self, x, y, wide, high, angle, colour, height: float = 0.0) -> None:
         """A turned rectangle; with a height it casts a shadow."""
-        cos, sin = np.cos(angle), np.sin(angle)
-        corners = np.array([(-wide, -high), (wide, -high), (wide, high), (-wide, high)]) / 2
-        corners = corners @ np.array([[cos, sin], [-sin, cos]]) + (x, y)
-        if height:
-            shift = -height * np.array([np.cos(self.season.sun), np.sin(self.season.sun)])
-            self.draw.polygon([tuple(c) for c in corners + shift], fill=(35, 38, 42))
-            for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-                self.draw.polygon(
-                    [tuple(a), tuple(b), tuple(b + shift), tuple(a + shift)], fill=(35, 38, 42)
-                )
-        self.draw.polygon([tuple(c) for c in corners], fill=self.paint(colour))
+        cos, sin = math.cos(angle), math.sin(angle)
+        a, b, c, d = cos * wide / 2, sin * wide / 2, -sin * high / 2, cos * high / 2
+        corners = [(-a - c, -b - d), (a - c, b - d), (a + c, b + d), (c - a, d - b)]
+        for share in (1.0, 0.5) if height else ():
+            left, top = x - share * height * self.towards[0], y - share * height * self.towards[1]
+            self.draw.polygon([(left + u, top + v) for u, v in corners], fill=SHADOW)
+        self.draw.polygon([(x + u, y + v) for u, v in corners], fill=self.paint(colour))
+
+    def disc(self, x: float, y: float, r: float, colour: tuple[int, ...]) -> None:
+        self.draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
 
     def tree(self, x: float, y: float, radius: float, rng: np.random.Generator) -> None:
-        shift = -0.8 * radius * np.array([np.cos(self.season.sun), np.sin(self.season.sun)])
-        for dx, dy, r, colour in (
-            (*shift, radius, np.array([35, 40, 35])),
-            (0, 0, radius, tint(self.season.tree, rng, 6)),
-            (*(-0.35 * shift), 0.5 * radius, self.season.tree + 22),
-        ):
-            self.draw.ellipse(
-                (x + dx - r, y + dy - r, x + dx + r, y + dy + r), fill=self.paint(colour)
-            )
+        dx, dy = self.towards[0] * radius, self.towards[1] * radius
+        self.disc(x - 0.8 * dx, y - 0.8 * dy, radius, SHADOW)
+        green = self.season.tree + rng.uniform(-10, 10)
+        self.disc(x, y, radius, self.paint(green))
+        self.disc(x + 0.28 * dx, y + 0.28 * dy, 0.5 * radius, self.paint(green + 22))
 
     def path(self, points: np.ndarray, width: float, colour: np.ndarray) -> None:
         self.draw.line(

@@ -1,4 +1,7 @@
-"""National flags in the wind: waving, in folds, cropped, before sky or photographs."""
+"""National flags in the wind: waving, in folds, cropped, before sky or photographs.
+
+Other flags may fly beside the one in the middle, which gives the class, and partly behind it.
+"""
 
 from functools import lru_cache
 
@@ -9,10 +12,10 @@ import torch.nn.functional as F
 from mergelib.tasks.desk import backgrounds
 from mergelib.tasks.desk.about import About
 from mergelib.tasks.desk.board import Board
-from mergelib.tasks.desk.camera import Pose
+from mergelib.tasks.desk.camera import Pose, random_homographies, warp
 from mergelib.tasks.desk.flag_art import FLAGS, HALF, HEIGHT, WIDTH
 from mergelib.tasks.desk.lighting import Light
-from mergelib.tasks.desk.scene import Shot, photograph
+from mergelib.tasks.desk.scene import CHUNK, Shot, photograph
 from mergelib.tasks.desk.sensor import Sensor
 from mergelib.tasks.desk.splits import Splits, rendered_splits
 
@@ -20,11 +23,13 @@ CANVAS = 112
 WAVE = 0.16
 FOLD = 0.45
 SHADE = 0.5
-SKY = 0.4
+SKY = 0.3
+NEIGHBOURS = 2
+BESIDE = Pose(scale=(0.6, 1.1), degrees=30, aspect=1.3, shear=0.25, tilt=0.2, shift=0.25)
 SHOT = Shot(
-    pose=Pose(scale=(0.7, 1.3), degrees=25, aspect=1.3, shear=0.25, tilt=0.25, shift=0.25),
-    light=Light(exposure=(0.4, 1.3), cast=0.3, gradient=0.4, shadow=0.5, contrast=(0.4, 1.1)),
-    sensor=Sensor(blur=(0.3, 1.2), motion=(0.0, 3.0), noise=(0.0, 0.06)),
+    pose=Pose(scale=(0.65, 1.2), degrees=30, aspect=1.3, shear=0.25, tilt=0.25, shift=0.2),
+    light=Light(exposure=(0.55, 1.2), cast=0.25, gradient=0.35, shadow=0.4, contrast=(0.5, 1.1)),
+    sensor=Sensor(blur=(0.3, 0.9), motion=(0.0, 2.0), noise=(0.0, 0.05)),
 )
 ABOUT = About(
     name="flags",
@@ -92,14 +97,43 @@ def skies(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
     return np.broadcast_to(sky.clip(0, 1), (n, 3, size, size)).astype(np.float32)
 
 
+def cloths(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Waving flags (n, CANVAS, CANVAS, 4) uint8 of the given classes."""
+    chunks = np.array_split(painted()[labels], max(1, len(labels) // CHUNK))
+    return np.concatenate([wave(chunk, rng) for chunk in chunks])
+
+
+def beside(behind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Backgrounds (n, 3, H, H) with a flag of a random country near the border of each."""
+    n, _, size, _ = behind.shape
+    pictures = []
+    for start in range(0, n, CHUNK):
+        under = torch.from_numpy(behind[start : start + CHUNK])
+        flags = torch.from_numpy(cloths(rng.integers(len(FLAGS), size=len(under)), rng))
+        layer = flags.permute(0, 3, 1, 2) / 255
+        layer = torch.cat([layer[:, :3] * layer[:, 3:], layer[:, 3:]], dim=1)
+        place = random_homographies(len(under), BESIDE, rng)
+        angle = rng.uniform(0, 2 * np.pi, len(under))
+        away = np.stack([np.cos(angle), np.sin(angle)], axis=1) * rng.uniform(
+            0.8, 1.2, (len(under), 1)
+        )
+        place[:, :2, 2] += away
+        seen = warp(layer, place, size)
+        pictures.append((seen[:, :3] + (1 - seen[:, 3:]) * under).numpy())
+    return np.concatenate(pictures)
+
+
 def render(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Pictures (n, size, size, 3) of the given flags."""
-    chunks = np.array_split(painted()[labels], max(1, len(labels) // 250))
-    objects = np.concatenate([wave(chunk, rng) for chunk in chunks])
-    behind = backgrounds.random_backgrounds(len(labels), size, rng)
-    open_air = rng.random(len(labels)) < SKY
+    n = len(labels)
+    behind = backgrounds.random_backgrounds(n, size, rng)
+    open_air = rng.random(n) < SKY
     behind[open_air] = skies(int(open_air.sum()), size, rng)
-    return photograph(objects, behind, SHOT, rng)
+    count = rng.integers(0, NEIGHBOURS, n, endpoint=True)
+    for already in range(NEIGHBOURS):
+        more = count > already
+        behind[more] = beside(behind[more], rng)
+    return photograph(cloths(labels, rng), behind, SHOT, rng)
 
 
 def build(size: int, seed: int) -> Splits:

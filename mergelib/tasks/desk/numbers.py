@@ -16,13 +16,28 @@ from mergelib.tasks.desk.sensor import Sensor
 from mergelib.tasks.desk.splits import Splits, rendered_splits
 
 CANVAS = 128
-NEIGHBOUR = 0.75
+FONT_SIZE = (66, 84)
+NEIGHBOUR = 0.6
 PLATE = 0.65
-CONTRAST = 75.0
+FONTS = (
+    "DejaVu Sans",
+    "DejaVu Sans Bold",
+    "DejaVu Serif Bold",
+    "STIX Bold",
+    "Roboto",
+    "Roboto Black",
+    "Source Sans",
+    "Source Serif Bold",
+    "Caladea Bold",
+    "Manrope Extra Bold",
+    "Fredoka One",
+    "Hanken Grotesk Bold",
+)
+CONTRAST = 90.0
 SHOT = Shot(
-    pose=Pose(scale=(0.85, 1.1), degrees=8, aspect=1.2, shear=0.15, tilt=0.15, shift=0.07),
-    light=Light(exposure=(0.55, 1.3), cast=0.12, gradient=0.3, shadow=0.3, contrast=(0.6, 1.1)),
-    sensor=Sensor(blur=(0.3, 0.9), motion=(0.0, 2.5), noise=(0.0, 0.05)),
+    pose=Pose(scale=(0.95, 1.1), degrees=7, aspect=1.15, shear=0.1, tilt=0.1, shift=0.04),
+    light=Light(exposure=(0.7, 1.2), cast=0.1, gradient=0.25, shadow=0.25, contrast=(0.7, 1.1)),
+    sensor=Sensor(blur=(0.2, 0.5), motion=(0.0, 1.2), noise=(0.0, 0.04)),
 )
 DIGITS = "0123456789"
 ABOUT = About(
@@ -37,11 +52,11 @@ ABOUT = About(
 
 
 def colour_pair(rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Two random colours whose luma differs by at least CONTRAST."""
+    """A light colour for the digits and a dark one for the plate, CONTRAST apart in luma."""
     while True:
-        pair = rng.integers(0, 256, (2, 3))
-        if abs(np.diff(pair @ [0.299, 0.587, 0.114])[0]) >= CONTRAST:
-            return tuple(pair[0].tolist()), tuple(pair[1].tolist())
+        light, dark = rng.integers(150, 256, 3), rng.integers(0, 150, 3)
+        if (light - dark) @ [0.299, 0.587, 0.114] >= CONTRAST:
+            return tuple(light.tolist()), tuple(dark.tolist())
 
 
 def draw_plate(draw: ImageDraw.ImageDraw, half: float, colour, rim, rng) -> None:
@@ -63,7 +78,7 @@ def draw_plate(draw: ImageDraw.ImageDraw, half: float, colour, rim, rng) -> None
 def draw_number(label: int, names: tuple[str, ...], rng: np.random.Generator) -> np.ndarray:
     """One house number with digit `label` in the middle: (CANVAS, CANVAS, 4) uint8."""
     ink, paint = colour_pair(rng)
-    face = fonts.font(names[rng.integers(len(names))], int(rng.integers(54, 72)))
+    face = fonts.font(names[rng.integers(len(names))], int(rng.integers(*FONT_SIZE)))
     present = rng.random(2) < NEIGHBOUR
     text = [
         str(d) if there else "" for d, there in zip(rng.integers(0, 10, 2), present, strict=True)
@@ -83,19 +98,17 @@ def draw_number(label: int, names: tuple[str, ...], rng: np.random.Generator) ->
         (middle, DIGITS[label], "ms"),
         (middle + width / 2 + gap, text[1], "ls"),
     ]
-    relief = rng.uniform(1, 3, 2) * rng.choice([-1, 1], 2) if rng.random() < 0.4 else None
+    edge = 0 if plated else 3
     for x, characters, anchor in places:
-        if relief is not None:
-            dark = tuple(int(0.35 * c) for c in (paint if plated else ink))
-            draw.text((x + relief[0], baseline + relief[1]), characters, dark, face, anchor)
-        draw.text((x, baseline), characters, ink, face, anchor)
+        draw.text(
+            (x, baseline), characters, ink, face, anchor, stroke_width=edge, stroke_fill=paint
+        )
     return np.asarray(image)
 
 
 def render(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Pictures (n, size, size, 3) of house numbers with the given middle digits."""
-    names = fonts.fonts_with(DIGITS)
-    objects = np.stack([draw_number(int(label), names, rng) for label in labels])
+    objects = np.stack([draw_number(int(label), FONTS, rng) for label in labels])
     behind = backgrounds.random_backgrounds(len(labels), size, rng)
     return photograph(objects, behind, SHOT, rng)
 

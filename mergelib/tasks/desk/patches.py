@@ -17,10 +17,11 @@ from mergelib.tasks.desk.sensor import Sensor, expose
 from mergelib.tasks.desk.splits import COUNTS, Splits, balanced_labels, split_generator
 
 MARGIN = 2.0
-SIDE = (0.5, 0.95)
+SIDE = (0.6, 0.95)
 DEGREES = 40.0
-LIGHT = Light(exposure=(0.55, 1.4), cast=0.2, gradient=0.35, shadow=0.3, contrast=(0.5, 1.2))
-SENSOR = Sensor(blur=(0.2, 0.8), motion=(0.0, 1.5), noise=(0.0, 0.05))
+CONTRAST = 6.0
+LIGHT = Light(exposure=(0.65, 1.3), cast=0.15, gradient=0.3, shadow=0.2, contrast=(0.7, 1.3))
+SENSOR = Sensor(blur=(0.2, 0.8), motion=(0.0, 1.5), noise=(0.0, 0.035))
 SHARES = {"test": 0.3, "val": 0.2}
 
 
@@ -41,15 +42,14 @@ SURFACES = (
     Surface("paving bricks", "skimage", "data/brick.png", 100),
     Surface("gravel", "skimage", "data/gravel.png", 100),
     Surface("grass", "skimage", "data/grass.png", 100),
-    Surface("lawn with camera", "skimage", "data/camera.png", 84, (0, 0.72, 1, 1)),
-    Surface("lunar surface", "skimage", "data/moon.png", 100),
+    Surface("lunar surface", "skimage", "data/moon.png", 76, width=384),
     Surface("old coins", "skimage", "data/coins.png", 75),
-    Surface("printed page", "skimage", "data/page.png", 62),
+    Surface("printed page", "skimage", "data/page.png", 62, (0, 0, 1, 0.8)),
     Surface("handwriting", "skimage", "data/text.png", 84),
     Surface("galaxies", "skimage", "data/hubble_deep_field.jpg", 100, width=600),
     Surface("stained tissue", "skimage", "data/ihc.png", 100),
-    Surface("retina", "skimage", "data/retina.jpg", 100, (0.14, 0.14, 0.86, 0.86), width=700),
-    Surface("cat's fur", "skimage", "data/chelsea.png", 74),
+    Surface("retina", "skimage", "data/retina.jpg", 77, (0.15, 0.15, 0.85, 0.85), width=550),
+    Surface("cat's fur", "skimage", "data/chelsea.png", 74, (0, 0, 0.83, 1)),
     Surface("motorcycle", "skimage", "data/motorcycle_left.png", 90, (0.1, 0.3, 0.95, 1)),
     Surface("foliage", "sklearn", "datasets/images/china.jpg", 64, (0, 0.62, 1, 1)),
     Surface("dahlia", "sklearn", "datasets/images/flower.jpg", 66, (0.26, 0.14, 0.72, 0.77)),
@@ -93,21 +93,29 @@ def blocks(width: int, height: int, side: int, seed: int, name: str) -> dict[str
 def cut(
     photo: Image.Image, corners: np.ndarray, side: int, n: int, size: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """n patches (n, size, size) uint8, each inside one of the blocks at `corners`."""
+    """n patches (n, size, size) uint8, each inside one of the blocks at `corners`.
+
+    A patch on which hardly anything is to be seen (standard deviation of its grey levels below
+    CONTRAST) is taken again elsewhere, in any block, up to 20 times.
+    """
     out = np.empty((n, size, size), dtype=np.uint8)
     room = side / 2 - MARGIN
-    for i, (left, top) in enumerate(corners[rng.permutation(np.arange(n) % len(corners))]):
-        half = room / np.sqrt(2) * rng.uniform(*SIDE)
-        free = room - half * np.sqrt(2)
-        x, y = np.array([left, top]) + side / 2 + rng.uniform(-free, free, 2)
-        angle = np.deg2rad(rng.uniform(-DEGREES, DEGREES))
-        step = half / size
-        c, s = np.cos(angle) * step, np.sin(angle) * step
-        coefficients = (c, -s, x - size * (c - s), s, c, y - size * (s + c))
-        fine = photo.transform(
-            (2 * size, 2 * size), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC
-        )
-        out[i] = fine.reduce(2)
+    for i in range(n):
+        for attempt in range(20):
+            left, top = corners[(i + attempt) % len(corners)]
+            half = room / np.sqrt(2) * rng.uniform(*SIDE)
+            free = room - half * np.sqrt(2)
+            x, y = np.array([left, top]) + side / 2 + rng.uniform(-free, free, 2)
+            angle = np.deg2rad(rng.uniform(-DEGREES, DEGREES))
+            step = half / size
+            c, s = np.cos(angle) * step, np.sin(angle) * step
+            frame = (c, -s, x - size * (c - s), s, c, y - size * (s + c))
+            fine = photo.transform(
+                (2 * size, 2 * size), Image.Transform.AFFINE, frame, Image.Resampling.BICUBIC
+            )
+            out[i] = fine.reduce(2)
+            if out[i].std() >= CONTRAST:
+                break
     return out
 
 

@@ -16,12 +16,12 @@ from mergelib.tasks.desk.splits import Splits, rendered_splits
 from mergelib.tasks.desk.wear import weathered
 
 CANVAS = 128
-FADE, DIRT = 0.5, 0.7
+FADE, DIRT = 0.35, 0.5
 FONTS = ("Roboto", "DejaVu Sans Bold", "Source Sans Black", "Hanken Grotesk Bold")
 SHOT = Shot(
-    pose=Pose(scale=(0.5, 0.95), degrees=12, aspect=1.25, shear=0.12, tilt=0.2, shift=0.15),
-    light=Light(exposure=(0.4, 1.3), cast=0.2, gradient=0.3, shadow=0.4, contrast=(0.5, 1.1)),
-    sensor=Sensor(blur=(0.3, 1.1), motion=(0.0, 3.5), noise=(0.0, 0.05)),
+    pose=Pose(scale=(0.7, 1.0), degrees=10, aspect=1.2, shear=0.1, tilt=0.15, shift=0.1),
+    light=Light(exposure=(0.55, 1.2), cast=0.15, gradient=0.25, shadow=0.3, contrast=(0.6, 1.1)),
+    sensor=Sensor(blur=(0.2, 0.6), motion=(0.0, 1.8), noise=(0.0, 0.04)),
 )
 ABOUT = About(
     name="signs",
