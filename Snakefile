@@ -11,17 +11,27 @@
 # profiles/default/ holds the options that this relies on; snakemake reads it by itself.
 
 import fcntl
+import logging
 import os
 import shlex
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
 
 from mergelib.study.graph import plan
 from mergelib.study.paths import executed_path, prepared_path, results_folder
 from mergelib.study.profiles import StudyError
 
+
+# The steps report their own progress, so snakemake is told to be quiet; but then it also keeps
+# silent about errors, which are let through here.
+errors = logging.StreamHandler()
+errors.setLevel(logging.ERROR)
+errors.addFilter(lambda record: getattr(record, "event", None) in (None, LogEvent.ERROR))
+logger.addHandler(errors)
 
 PROFILE = config.get("profile", "desk")
 STUDY = f"{shlex.quote(sys.executable)} -m mergelib.study"
