@@ -1,5 +1,6 @@
 """The loss around the base, in the plane of two task vectors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from mergelib.evaluation import encode
-from mergelib.task_vectors import TaskVectors
+from mergelib.workbench import Workbench
 
 
 @dataclass(frozen=True)
@@ -21,19 +22,28 @@ class LossPlane:
 
 @torch.no_grad()
 def loss_plane(
-    encoder, heads, suite, tv: TaskVectors, tasks, alphas, split: str = "val", limit: int = 150
+    bench: Workbench,
+    tasks: Sequence[str],
+    start: float = -0.4,
+    stop: float = 1.4,
+    num: int = 10,
+    split: str = "val",
+    limit: int = 100,
 ) -> LossPlane:
-    """Evaluate two tasks' losses on the grid `alphas` × `alphas` (first `limit` images each)."""
+    """The losses of two tasks at `num` × `num` points with α from `start` to `stop`.
+
+    The loss is measured on the first `limit` images of the split.
+    """
     first, second = tasks
-    a, b = tv[first].deltas[0], tv[second].deltas[0]
-    alphas = np.asarray(alphas, dtype=float)
-    loss = np.empty((2, len(alphas), len(alphas)))
+    a, b = (bench.tv[name].deltas[0] for name in tasks)
+    alphas = np.linspace(start, stop, num)
+    loss = np.empty((2, num, num))
     for i, x in enumerate(alphas):
         for j, y in enumerate(alphas):
-            weights = tv.layout.unflatten(tv.base + float(x) * a + float(y) * b)
+            weights = bench.tv.layout.unflatten(bench.tv.base + float(x) * a + float(y) * b)
             for t, name in enumerate(tasks):
-                data = suite[name].split(split).take(limit)
-                features = encode(encoder, data.images, weights)
-                logits = heads[name].to(features.device)(features)
+                data = bench.suite[name].split(split).take(limit)
+                features = encode(bench.encoder, data.images, weights)
+                logits = bench.heads[name].to(features.device)(features)
                 loss[t, i, j] = F.cross_entropy(logits, data.labels.to(logits.device))
     return LossPlane((first, second), alphas, loss)

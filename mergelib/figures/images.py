@@ -7,26 +7,25 @@ from mergelib.figures.style import WIDTH
 from mergelib.tasks.suite import Suite
 
 
-def contact_sheet(suite: Suite, columns: int = 12, split: str = "test"):
-    """One row of `columns` images a task, of as many classes as possible; returns the figure."""
-    size, tasks = suite.size, list(suite)
-    height = WIDTH / columns * len(tasks) * 1.28
+def contact_sheet(suite: Suite, columns: int = 14, rows: int = 2, split: str = "test"):
+    """`rows` × `columns` images of each task, of as many classes as possible; a figure."""
+    tasks = list(suite)
+    height = WIDTH / columns * len(tasks) * (rows + 0.35)
     figure, axes = plt.subplots(len(tasks), 1, figsize=(WIDTH, height), squeeze=False)
     for axis, task in zip(axes[:, 0], tasks, strict=True):
         data = task.split(split)
-        picks = _one_each(data.labels.numpy(), columns)
-        strip = data.images[picks].permute(2, 0, 3, 1).reshape(size, len(picks) * size, 3)
-        axis.imshow(strip.numpy(), interpolation="nearest")
-        axis.set_title(f"{task.title}: {task.origin}, {len(task.classes)} classes", loc="left")
-        axis.set_xticks([]), axis.set_yticks([])
-        axis.spines[:].set_visible(False)
-        axis.grid(False)
-        for k in range(1, len(picks)):
-            axis.axvline(k * size - 0.5, color="white", linewidth=1.5)
+        picks = one_each(data.labels.numpy(), rows * columns)
+        tiles = data.images[picks].numpy().transpose(0, 2, 3, 1)
+        framed = np.pad(tiles, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
+        grid = framed.reshape(rows, columns, *framed.shape[1:]).swapaxes(1, 2)
+        side = suite.size + 2
+        axis.imshow(grid.reshape(rows * side, columns * side, 3), interpolation="nearest")
+        axis.set_title(f"{task.title} ({task.origin}, {len(task.classes)} classes)", loc="left")
+        axis.set_axis_off()
     return figure
 
 
-def _one_each(labels: np.ndarray, n: int) -> np.ndarray:
+def one_each(labels: np.ndarray, n: int) -> np.ndarray:
     """Indices of n images: the first of each class, evenly over the classes, then the next."""
     classes = np.unique(labels)
     chosen = classes[np.linspace(0, len(classes) - 1, min(n, len(classes))).round().astype(int)]

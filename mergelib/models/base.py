@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -78,3 +79,15 @@ def load_encoder(suite: str, file: Path | None = None, device="cpu") -> torch.nn
     encoder = build_encoder(base_of(suite).architecture)
     encoder.load_state_dict(load_file(file or base_file(suite)))
     return encoder.to(device).eval()
+
+
+def pretraining_log(name: str = "merge-vit-48-8") -> pd.DataFrame:
+    """The log of the run that made a shipped base, one row a measurement.
+
+    Columns: samples, seconds, lr_share, patch_dropout, train_loss (nats), test_* and
+    probe_cifar10 (accuracies in [0, 1]).
+    """
+    path = CHECKPOINTS / f"{name}.log.jsonl"
+    if not path.exists():
+        raise FileNotFoundError(f"the pre-training log {path} is missing")
+    return pd.read_json(path, lines=True)

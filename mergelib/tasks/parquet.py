@@ -47,9 +47,8 @@ def load_rows(source: str | Path, split: str, config: str | None = None):
         rows = datasets.load_dataset(source, config, split=split)
     for column in ("image", "label"):
         if column not in rows.column_names:
-            raise ValueError(
-                f"{source} ({split}): no column {column!r} (columns: {', '.join(rows.column_names)})"
-            )
+            found = ", ".join(rows.column_names)
+            raise ValueError(f"{source} ({split}): no column {column!r} (columns: {found})")
     return rows.cast_column("image", datasets.Image(decode=False))
 
 

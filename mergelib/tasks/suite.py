@@ -3,6 +3,7 @@
 import difflib
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 
 SPLITS = ("train", "val", "test")
@@ -96,6 +97,19 @@ class Suite:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.tasks)
+
+    def table(self) -> pd.DataFrame:
+        """One row a task: title, where its pixels come from, classes and images of each split."""
+        rows = {
+            task.name: {
+                "task": task.title,
+                "pixels": task.origin,
+                "classes": len(task.classes),
+                **{split: len(task.split(split)) for split in SPLITS},
+            }
+            for task in self
+        }
+        return pd.DataFrame.from_dict(rows, orient="index")
 
     def subset(self, names) -> "Suite":
         return Suite(self.name, self.size, {name: self[name] for name in names})

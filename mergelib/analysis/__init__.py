@@ -1,0 +1,40 @@
+"""Measurements that the chapters plot and quote: each a function of a workbench to a table."""
+
+from mergelib.analysis.comparison import Tuned, fixed, over_seeds, percent, summary, tune
+from mergelib.analysis.geometry import by_depth, closest_pair, off_diagonal
+from mergelib.analysis.growth import growth
+from mergelib.analysis.loss_plane import loss_plane
+from mergelib.analysis.negation import negation
+from mergelib.analysis.transfer import (
+    accuracy_by_model,
+    borrowed,
+    by_task,
+    expert_tables,
+    forgotten,
+    own_task,
+    restored,
+    stored,
+)
+
+__all__ = [
+    "Tuned",
+    "accuracy_by_model",
+    "borrowed",
+    "by_depth",
+    "by_task",
+    "closest_pair",
+    "expert_tables",
+    "fixed",
+    "forgotten",
+    "growth",
+    "loss_plane",
+    "negation",
+    "off_diagonal",
+    "over_seeds",
+    "own_task",
+    "percent",
+    "restored",
+    "stored",
+    "summary",
+    "tune",
+]

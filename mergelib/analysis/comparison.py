@@ -1,0 +1,93 @@
+"""Merging methods side by side: each chooses its λ on val, each is measured once on test."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+import torch
+
+from mergelib.evaluation import mean_interval
+from mergelib.workbench import Merge, Workbench, best_scale
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A merged model: the λ chosen on val (None if the method has none) and its test table."""
+
+    scale: float | None
+    test: pd.DataFrame
+
+    @property
+    def mean(self) -> float:
+        return mean_interval(self.test)[0]
+
+
+def tune(
+    bench: Workbench,
+    merge: Merge,
+    scales: Sequence[float],
+    expert: Mapping[str, float],
+    limit: int | None = None,
+) -> Tuned:
+    """Choose λ for merge(scale=λ) by mean accuracy on val (first `limit` images a task), then test."""
+    scale = best_scale(bench.sweep(merge, scales, split="val", limit=limit))
+    return Tuned(scale, bench.evaluate(merge(scale=scale), expert=expert))
+
+
+def fixed(bench: Workbench, vector: torch.Tensor, expert: Mapping[str, float]) -> Tuned:
+    """A method without λ, measured on test."""
+    return Tuned(None, bench.evaluate(vector, expert=expert))
+
+
+def over_seeds(
+    bench: Workbench,
+    merge: Merge,
+    scales: Sequence[float],
+    expert: Mapping[str, float],
+    seeds: Sequence[int],
+    limit: int | None = None,
+) -> tuple[Tuned, float]:
+    """A random method: λ chosen with the first seed, test tables averaged over all seeds.
+
+    Returns the mean result and the standard deviation over seeds of the mean test accuracy (0
+    for a single seed). `merge` takes `scale` and `seed`.
+    """
+    first = partial(merge, seed=seeds[0])
+    scale = best_scale(bench.sweep(first, scales, split="val", limit=limit))
+    tables = [bench.evaluate(merge(scale=scale, seed=s), expert=expert) for s in seeds]
+    columns = ["accuracy", "low", "high", "normalised"]
+    mean = tables[0].copy()
+    mean[columns] = sum(table[columns] for table in tables) / len(tables)
+    means = pd.Series([table["accuracy"].mean() for table in tables])
+    return Tuned(scale, mean.drop(columns="correct")), float(means.std(ddof=0))
+
+
+def summary(results: Mapping[str, Tuned]) -> pd.DataFrame:
+    """One row a method: λ, mean accuracy with its 95 % interval, worst task, mean normalised."""
+    rows = []
+    for method, tuned in results.items():
+        mean, low, high = mean_interval(tuned.test)
+        worst = tuned.test.loc[tuned.test["accuracy"].idxmin()]
+        rows.append(
+            {
+                "method": method,
+                "λ": tuned.scale,
+                "mean": mean,
+                "low": low,
+                "high": high,
+                "normalised": float(tuned.test["normalised"].mean()),
+                "worst task": worst["task"],
+                "its accuracy": worst["accuracy"],
+            }
+        )
+    return pd.DataFrame(rows).set_index("method")
+
+
+def percent(table: pd.DataFrame) -> pd.DataFrame:
+    """A copy for reading: columns of shares (0–1) as per cent, one decimal; others as they are."""
+    shown, apart = table.copy(), {"scale", "λ", "n"}
+    for column in shown.columns.difference(apart):
+        if pd.api.types.is_float_dtype(shown[column]):
+            shown[column] = (100 * shown[column]).round(1)
+    return shown

@@ -1,0 +1,27 @@
+"""Lengths of and angles between task vectors, as a whole and by depth."""
+
+import numpy as np
+import torch
+
+from mergelib.task_vectors import TaskVectors
+
+
+def by_depth(tv: TaskVectors) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Names of the n blocks, ‖τ_k‖ in each (n, K), cosines in each (n, K, K), float64."""
+    names = [name for name, _ in tv.layout.segments("block")]
+    gram = tv.gram(by="block").cpu()
+    norms = torch.diagonal(gram, dim1=1, dim2=2).clamp(min=0).sqrt()
+    return names, norms.numpy(), tv.cosines(by="block").cpu().numpy()
+
+
+def off_diagonal(cosines) -> np.ndarray:
+    """The K(K−1)/2 values above the diagonal of a symmetric (K, K) matrix."""
+    values = np.asarray(cosines)
+    return values[np.triu_indices(len(values), 1)]
+
+
+def closest_pair(cosines, tasks) -> str:
+    """The two tasks with the largest cosine, as "a and b"."""
+    values = np.triu(np.asarray(cosines), 1)
+    i, j = np.unravel_index(np.argmax(values), values.shape)
+    return f"{tasks[i]} and {tasks[j]}"
