@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from mergelib.tasks.desk import backgrounds
 from mergelib.tasks.desk.about import About
 from mergelib.tasks.desk.board import Board
-from mergelib.tasks.desk.camera import Pose, random_homographies, warp
+from mergelib.tasks.desk.camera import Pose, pixel_grid, random_homographies, warp
 from mergelib.tasks.desk.flag_art import FLAGS, HALF, HEIGHT, WIDTH
 from mergelib.tasks.desk.lighting import Light
 from mergelib.tasks.desk.scene import CHUNK, Shot, photograph
 from mergelib.tasks.desk.sensor import Sensor
 from mergelib.tasks.desk.splits import Splits, rendered_splits
 
-CANVAS = 112
+CANVAS, COARSE = 112, 28
 WAVE = 0.16
 FOLD = 0.45
 SHADE = 0.5
@@ -64,11 +64,10 @@ def wave(flags: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     def numbers(low: float, high: float) -> torch.Tensor:
         return torch.as_tensor(rng.uniform(low, high, (n, 1, 1)), dtype=torch.float32)
 
-    line = (torch.arange(CANVAS) + 0.5) * (2 / CANVAS) - 1
-    y, x = torch.meshgrid(line, line, indexing="ij")
+    x, y = pixel_grid(COARSE).unbind(-1)
     y, x = y / HALF * 1.15, x * 1.15
     loose = (0.25 + 0.75 * (x + 1) / 2).clamp(0, 1)
-    lift, turn = torch.zeros(n, CANVAS, CANVAS), torch.zeros(n, CANVAS, CANVAS)
+    lift, turn = torch.zeros(n, COARSE, COARSE), torch.zeros(n, COARSE, COARSE)
     for low, high, share in ((2.0, 5.0, 1.0), (5.0, 10.0, 0.45)):
         frequency, phase, lean = numbers(low, high), numbers(0, 2 * np.pi), numbers(-1.2, 1.2)
         size = numbers(0.2, 1.0) * share
@@ -76,13 +75,15 @@ def wave(flags: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         lift = lift + size * torch.sin(angle) * loose
         turn = turn + size * torch.cos(angle) * loose
     strength = numbers(0.2, 1.0)
-    grid = torch.stack(
-        [x + FOLD * 0.3 * strength * turn * loose, y + WAVE / HALF * strength * lift], dim=-1
-    )
+    shift_x = x + FOLD * 0.3 * strength * turn * loose
+    shift_y = y + WAVE / HALF * strength * lift
+    shade = 1 + SHADE * strength * turn * numbers(-1, 1)
+    cloth = torch.stack([shift_x, shift_y, shade], dim=1)
+    cloth = F.interpolate(cloth, (CANVAS, CANVAS), mode="bicubic", align_corners=False)
     layers = torch.from_numpy(flags).permute(0, 3, 1, 2) / 255
+    grid = cloth[:, :2].permute(0, 2, 3, 1)
     seen = F.grid_sample(layers, grid, padding_mode="zeros", align_corners=False)
-    shade = (1 + SHADE * strength * turn * numbers(-1, 1)).unsqueeze(1).clamp(0.25, 1.6)
-    seen[:, :3] = seen[:, :3] * shade / seen[:, 3:].clamp(min=0.05)
+    seen[:, :3] *= cloth[:, 2:].clamp(0.25, 1.6) / seen[:, 3:].clamp(min=0.05)
     return (seen.clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
