@@ -89,6 +89,7 @@ rule notebook:
         key=lambda wildcards: PLAN.notebooks[wildcards.notebook],
     wildcard_constraints:
         notebook="|".join(PLAN.notebooks),
+    threads: 2
     shell:
         "{STUDY} run notebooks/{wildcards.notebook}.ipynb --profile {PROFILE}"
 

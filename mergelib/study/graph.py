@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mergelib.storage import ROOT, key_of
-from mergelib.study import keys
+from mergelib.study import imports, keys
 from mergelib.study.profiles import Profile, StudyError, load_profile
 
 # The modules that are a suite's own: a change in them is no concern of the other suites.
@@ -48,7 +48,7 @@ def plan(name: str, root: Path = ROOT) -> Plan:
     cut = {module for modules in SUITES.values() for module in modules} - set(own)
 
     def code(modules) -> str:
-        return keys.sources_key(keys.closure([*modules, *own], cut, root), root)
+        return keys.sources_key(imports.closure([*modules, *own], cut, root), root)
 
     suite = key_of(
         stage="suite",
@@ -64,12 +64,12 @@ def plan(name: str, root: Path = ROOT) -> Plan:
     }
     notebooks = {}
     for chapter in profile.chapters.values():
-        imports = keys.notebook_imports(chapter.path, root)
+        used = imports.used_by_notebook(chapter.path, root)
         notebooks[chapter.name] = key_of(
             cells=keys.notebook_key(chapter.path),
             parameters=chapter.parameters,
-            code=code(imports),
-            runner=keys.file_key(keys.module_path(RUNNER, root)),
+            code=code(used),
+            runner=keys.file_key(imports.module_path(RUNNER, root)),
             files=_files(chapter.files, root),
             suite=suite,
             experts=experts,
@@ -110,5 +110,5 @@ def _book_sources(root: Path) -> list[Path]:
         for p in (root / "book").rglob("*")
         if p.is_file() and not {"_executed", "__pycache__"} & set(p.parts)
     ]
-    builder = keys.module_path("mergelib.study.book", root)
+    builder = imports.module_path("mergelib.study.book", root)
     return sorted([*book, root / "_config.yml", *([builder] if builder else [])])

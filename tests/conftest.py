@@ -1,0 +1,58 @@
+"""What several test files share: one pico run of the study and the book made from it."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mergelib.storage import ROOT
+from mergelib.study import book, execute
+from mergelib.study.profiles import Profile, load_profile
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--rebaseline", action="store_true", help="write the pico run's numbers to baseline.json"
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of all notebooks of a profile, away from the checkout's own results."""
+
+    profile: Profile
+    folder: Path
+    executed: dict[str, Path]
+    environment: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def pico_run(tmp_path_factory) -> Run:
+    """The whole study in the profile `pico`, in a fresh folder, nothing cached."""
+    folder = tmp_path_factory.mktemp("pico")
+    environment = {
+        "MERGELIB_RESULTS": str(folder / "results"),
+        "MERGELIB_CACHE": str(folder / "cache"),
+        "PYTHONPATH": str(ROOT),
+    }
+    profile = load_profile("pico")
+    executed = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        for name, chapter in profile.chapters.items():
+            executed[name] = folder / "executed" / f"{name}.ipynb"
+            execute.run_notebook(chapter.path, executed[name], chapter.parameters)
+    return Run(profile, folder, executed, {**os.environ, **environment})
+
+
+@pytest.fixture(scope="session")
+def pico_book(pico_run) -> Path:
+    """The folder of the built pages of the pico run."""
+    source = pico_run.folder / "book"
+    shutil.copytree(ROOT / "book", source, ignore=shutil.ignore_patterns("_executed"))
+    shutil.copy(ROOT / "_config.yml", pico_run.folder)
+    book.stage(pico_run.profile, pico_run.executed, source)
+    return book.build(source, pico_run.folder / "_config.yml", pico_run.folder / "_build").parent

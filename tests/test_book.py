@@ -1,0 +1,157 @@
+"""The built book in a real browser, from a folder, without a network."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mergelib.study import book
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+SIZES = {"desktop": (1300, 1300), "phone": (390, 844)}
+# What a reader would see if a formula were not rendered.
+RAW_FORMULA = re.compile(r"\$\$|\\\(|\\\[|\\(?:theta|tau|lambda|sum|frac|mathbf)\b")
+
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+BROKEN_IMAGES = """[...document.images].filter(i => !i.complete || i.naturalWidth === 0)
+    .map(i => i.src)"""
+# Formulas that Sphinx wrote, those that MathJax drew, those it could not draw.
+FORMULAS = """[document.querySelectorAll('.math').length,
+    document.querySelectorAll('.math mjx-container').length,
+    document.querySelectorAll('mjx-merror, [data-mjx-error]').length]"""
+# Scripts and styles aside, and code, where a backslash may be meant.
+TEXT = """(() => { const page = document.querySelector('article').cloneNode(true);
+    page.querySelectorAll('pre, code, script, style, mjx-container').forEach(e => e.remove());
+    return page.textContent; })()"""
+
+
+@pytest.fixture(scope="session")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.fail(
+            "no Chromium on PATH: install one (Debian, Ubuntu: apt-get install chromium) "
+            f"under one of the names {', '.join(BROWSERS)}"
+        )
+    offline = "--host-resolver-rules=MAP * ~NOTFOUND"
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", offline]
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session", params=SIZES)
+def visits(request, browser, pico_book):
+    """Every page of the book as the browser saw it, at one window size."""
+    width, height = SIZES[request.param]
+    window = browser.new_page(viewport={"width": width, "height": height})
+    seen = {}
+    for path in sorted(pico_book.rglob("*.html")):
+        seen[str(path.relative_to(pico_book))] = visit(window, path)
+    window.close()
+    return seen
+
+
+def visit(window, path: Path) -> dict:
+    """Load one page; what it asked for, complained about and shows."""
+    asked, complaints = [], []
+
+    def note_request(request):
+        asked.append(request.url)
+
+    def note_message(message):
+        if message.type in ("error", "warning"):
+            complaints.append(f"{message.type}: {message.text}")
+
+    def note_error(error):
+        complaints.append(f"exception: {error}")
+
+    listeners = {"request": note_request, "console": note_message, "pageerror": note_error}
+    for event, listener in listeners.items():
+        window.on(event, listener)
+    window.goto(path.as_uri())
+    # Images below the fold load lazily.
+    window.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
+    window.evaluate("window.MathJax ? MathJax.startup.promise.then(() => 0) : 0")
+    window.wait_for_function("[...document.images].every(i => i.complete)")
+    found = {
+        "asked": asked,
+        "complaints": complaints,
+        "overflow": window.evaluate(OVERFLOW),
+        "broken": window.evaluate(BROKEN_IMAGES),
+        "images": window.evaluate("document.images.length"),
+        "formulas": window.evaluate(FORMULAS),
+        "text": window.evaluate(TEXT) if window.query_selector("article") else "",
+    }
+    for event, listener in listeners.items():
+        window.remove_listener(event, listener)
+    return found
+
+
+def chapters(visits) -> dict:
+    return {page: v for page, v in visits.items() if page.startswith("_executed")}
+
+
+def test_no_page_complains(visits):
+    assert {p: v["complaints"] for p, v in visits.items() if v["complaints"]} == {}
+
+
+def test_nothing_is_asked_for_elsewhere(visits):
+    remote = {
+        page: [url for url in v["asked"] if not url.startswith(("file:", "data:", "blob:"))]
+        for page, v in visits.items()
+    }
+    assert {page: urls for page, urls in remote.items() if urls} == {}
+
+
+def test_every_figure_is_loaded(visits):
+    assert {p: v["broken"] for p, v in visits.items() if v["broken"]} == {}
+    assert all(v["images"] > 0 for v in chapters(visits).values())
+
+
+def test_every_formula_is_rendered(visits):
+    for page, seen in visits.items():
+        written, drawn, failed = seen["formulas"]
+        assert written == drawn, f"{page}: {written} formulas, {drawn} drawn"
+        assert failed == 0, page
+        assert RAW_FORMULA.search(seen["text"]) is None, page
+    assert sum(v["formulas"][0] for v in chapters(visits).values()) > 0
+
+
+def test_no_page_is_wider_than_its_window(visits):
+    assert {p: v["overflow"] for p, v in visits.items() if v["overflow"] > 0} == {}
+
+
+def test_every_chapter_says_which_profile_made_it(visits, pico_run):
+    for page, seen in chapters(visits).items():
+        assert f"profile {pico_run.profile.name}" in re.sub(r"\s+", " ", seen["text"]) or (
+            pico_run.profile.title in seen["text"]
+        ), page
+
+
+def test_links_within_the_book_lead_somewhere(pico_book):
+    dead = []
+    for page in pico_book.rglob("*.html"):
+        for link in re.findall(r'href="([^"#?]+)', page.read_text(encoding="utf-8")):
+            if not re.match(r"[a-z]+:", link) and not (page.parent / link).exists():
+                dead.append(f"{page.relative_to(pico_book)} → {link}")
+    assert not dead
+
+
+def test_a_notebook_with_an_error_is_not_published(pico_run, tmp_path):
+    import nbformat
+
+    name, path = next(iter(pico_run.executed.items()))
+    page = nbformat.read(path, as_version=4)
+    cell = next(c for c in page.cells if c.cell_type == "code")
+    cell.outputs = [
+        nbformat.v4.new_output("error", ename="ValueError", evalue="seen", traceback=[])
+    ]
+    nbformat.write(page, tmp_path / path.name)
+    with pytest.raises(book.BookFailed, match=f"{name}.*cell 1: ValueError: seen"):
+        book.stage(pico_run.profile, {name: tmp_path / path.name}, tmp_path / "book")
