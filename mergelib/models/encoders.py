@@ -1,6 +1,7 @@
 """Image encoders: open_clip vision towers, the study's own small one among them."""
 
 import json
+import warnings
 from pathlib import Path
 
 import torch
@@ -19,16 +20,20 @@ def build_clip(architecture: str = DEFAULT_ARCHITECTURE) -> torch.nn.Module:
     `architecture` is a file of `mergelib/models/configs` (open_clip's JSON format) or any
     name that open_clip itself knows. Raises ValueError naming it if it is neither.
     """
-    import open_clip
+    with warnings.catch_warnings():
+        # In a notebook without ipywidgets tqdm, which open_clip imports, warns about its looks.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import open_clip
 
     open_clip.add_model_config(CONFIGS)
-    if open_clip.get_model_config(architecture) is None:
+    config = open_clip.get_model_config(architecture)
+    if config is None:
         own = sorted(path.stem for path in CONFIGS.glob("*.json"))
         raise ValueError(
             f"unknown architecture {architecture!r}: neither one of mergelib's ({', '.join(own)}) "
             "nor one of open_clip's (open_clip.list_models())"
         )
-    return open_clip.create_model(architecture, pretrained=None, force_quick_gelu=False)
+    return open_clip.CLIP(**config)
 
 
 def build_encoder(architecture: str = DEFAULT_ARCHITECTURE) -> torch.nn.Module:
