@@ -61,7 +61,7 @@ def arrow(board: Board, start: Point, end: Point, width: float, colour) -> None:
 
 def speed(board: Board, font: str, limit: str = "30") -> None:
     prohibition(board)
-    board.text(0, 0, limit, 0.62, font, BLACK)
+    board.text(0, 0, limit, 0.72 if len(limit) == 2 else 0.54, font, BLACK)
 
 
 def no_entry(board: Board, font: str) -> None:
@@ -169,8 +169,8 @@ def crossroads(board: Board, font: str) -> None:
 
 def bend(board: Board, font: str, side: int = -1) -> None:
     warning(board)
-    board.line([(-0.16 * side, 0.46), (-0.16 * side, 0.16)], 0.13, BLACK)
-    arrow(board, (-0.16 * side, 0.16), (0.2 * side, -0.24), 0.13, BLACK)
+    board.line([(-0.2 * side, 0.48), (-0.2 * side, 0.18)], 0.16, BLACK)
+    arrow(board, (-0.2 * side, 0.18), (0.24 * side, -0.26), 0.16, BLACK)
 
 
 def uneven(board: Board, font: str) -> None:
@@ -190,8 +190,7 @@ def end_of_limits(board: Board, font: str) -> None:
 SIGNS: dict[str, Painter] = {
     "speed limit 30": partial(speed, limit="30"),
     "speed limit 50": partial(speed, limit="50"),
-    "speed limit 60": partial(speed, limit="60"),
-    "speed limit 80": partial(speed, limit="80"),
+    "speed limit 100": partial(speed, limit="100"),
     "no entry": no_entry,
     "no vehicles": no_vehicles,
     "no overtaking": no_overtaking,

@@ -17,7 +17,7 @@ from mergelib.tasks.desk.wear import weathered
 
 CANVAS = 128
 FADE, DIRT = 0.35, 0.5
-FONTS = ("Roboto", "DejaVu Sans Bold", "Source Sans Black", "Hanken Grotesk Bold")
+FONTS = ("Roboto Black", "DejaVu Sans Bold", "Source Sans Black", "Hanken Grotesk Bold")
 SHOT = Shot(
     pose=Pose(scale=(0.7, 1.0), degrees=10, aspect=1.2, shear=0.1, tilt=0.15, shift=0.1),
     light=Light(exposure=(0.55, 1.2), cast=0.15, gradient=0.25, shadow=0.3, contrast=(0.6, 1.1)),
