@@ -25,7 +25,7 @@ def accuracy_by_model(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def own_task(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The table of the experts, each on its own task (the diagonal of `expert_tables`)."""
-    rows = [t[t["task"] == name] for name, t in tables.items() if name != "base"]
+    rows = [tables[name][tables[name]["task"] == name] for name in tables["base"]["task"]]
     return pd.concat(rows, ignore_index=True)
 
 

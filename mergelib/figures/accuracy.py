@@ -18,8 +18,9 @@ def accuracy_dots(tables: Mapping[str, pd.DataFrame], labels: Mapping[str, str])
     figure, axis = plt.subplots(figsize=(WIDTH, 0.42 * len(tasks) + 0.9))
     for k, (method, table) in enumerate(tables.items()):
         y = np.arange(len(tasks)) + 0.13 * (k - (len(tables) - 1) / 2)
-        p = 100 * table["accuracy"].to_numpy()
-        bars = [p - 100 * table["low"].to_numpy(), 100 * table["high"].to_numpy() - p]
+        rows = table.set_index("task").loc[tasks]
+        p = 100 * rows["accuracy"].to_numpy()
+        bars = [p - 100 * rows["low"].to_numpy(), 100 * rows["high"].to_numpy() - p]
         axis.errorbar(p, y, xerr=bars, linestyle="", label=labels[method], **method_style(method))
     axis.set_yticks(range(len(tasks)), tasks)
     axis.invert_yaxis()
@@ -103,7 +104,7 @@ def growth_curve(table: pd.DataFrame):
     figure, axis = plt.subplots(figsize=(WIDTH, 3.0))
     style = method_style("task_arithmetic")
     shift = np.linspace(-0.16, 0.16, table["task"].nunique())
-    for offset, (task, rows) in zip(shift, table.groupby("task", sort=False), strict=True):
+    for offset, (_, rows) in zip(shift, table.groupby("task", sort=False), strict=True):
         axis.plot(
             rows["tasks"] + offset,
             100 * rows["normalised"],

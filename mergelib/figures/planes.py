@@ -30,7 +30,6 @@ def loss_plane(plane, points=None):
                 markeredgecolor="white",
                 markeredgewidth=0.7,
                 linestyle="",
-                markersize=8,
                 label=label,
                 **look,
             )

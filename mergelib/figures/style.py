@@ -31,7 +31,7 @@ def method_style(method: str) -> dict:
     if method not in METHOD_STYLES:
         raise KeyError(f"no style for method {method!r} (known: {', '.join(METHOD_STYLES)})")
     colour, marker = METHOD_STYLES[method]
-    return {"color": colour, "marker": marker}
+    return {"color": colour, "marker": marker, "markersize": 9 if marker == "*" else 5}
 
 
 def use_style() -> None:

@@ -56,7 +56,8 @@ def linear_probe(train_features, train_labels, val_features, val_labels, classes
     weight, bias = best.coef_, best.intercept_
     if classes == 2:
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    return Head(torch.tensor(np.ascontiguousarray(weight), dtype=torch.float32), torch.tensor(bias, dtype=torch.float32))
+    parts = (torch.from_numpy(np.ascontiguousarray(x)).float() for x in (weight, bias))
+    return Head(*parts)
 
 
 def zero_shot_head(encode_text, classes, templates, logit_scale: float) -> Head:

@@ -12,16 +12,22 @@ zero, so a run can be continued with a larger `--samples`.
 
 import argparse
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mergelib.models.encoders import DEFAULT_ARCHITECTURE, build_encoder, normalise_pixels
+from mergelib import storage
+from mergelib.evaluation import encode
+from mergelib.models.compute import mixed_precision
+from mergelib.models.encoders import (
+    DEFAULT_ARCHITECTURE,
+    architecture_config,
+    build_encoder,
+    normalise_pixels,
+)
 from mergelib.tasks.parquet import class_names, decode, load_rows
 from mergelib.training.augment import random_colour, random_sensor, random_view
 
@@ -58,6 +64,10 @@ class LabelledImages:
     @property
     def classes(self) -> int:
         return int(self.last.max())
+
+    def take(self, index: torch.Tensor) -> "LabelledImages":
+        parts = (self.images, self.labels, self.first, self.last)
+        return LabelledImages(*(part[index] for part in parts))
 
 
 def load_sources(folder: Path, split: str, size: int) -> LabelledImages:
@@ -130,23 +140,17 @@ def optimisers(encoder, head, recipe: Recipe):
     return muon, adam
 
 
-@torch.no_grad()
-def features(encoder, images: torch.Tensor, device, batch: int = 512) -> torch.Tensor:
-    """Unit-length features of uint8 images, (N, d) float32 on the CPU."""
-    encoder.eval()
-    out = []
-    for x in images.split(batch):
-        x = normalise_pixels(x.to(device).float() / 255)
-        with torch.autocast(device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            out.append(F.normalize(encoder(x).float(), dim=1).cpu())
+def features(encoder, images: torch.Tensor) -> torch.Tensor:
+    """Unit-length features (N, d) of uint8 images; leaves the encoder in training mode."""
+    out = F.normalize(encode(encoder, images), dim=1)
     encoder.train()
-    return torch.cat(out)
+    return out
 
 
 def held_out(encoder, head, test: LabelledImages, device) -> dict[str, float]:
     """Top-1 accuracy per source on its test split, classes of that source only."""
-    f = features(encoder, test.images, device)
-    logits = head(f.to(device), test.first.to(device), test.last.to(device)).cpu()
+    f = features(encoder, test.images)
+    logits = head(f, test.first.to(device), test.last.to(device)).cpu()
     right = (logits.argmax(dim=1) == test.labels).float()
     starts = test.first.unique(sorted=True)
     return {
@@ -155,113 +159,130 @@ def held_out(encoder, head, test: LabelledImages, device) -> dict[str, float]:
     }
 
 
-def probe_accuracy(encoder, probe, device) -> float:
+def probe_accuracy(encoder, probe) -> float:
     """Test accuracy of a logistic regression on the frozen features of a set never seen."""
     from sklearn.linear_model import LogisticRegression
 
     (train_x, train_y), (test_x, test_y) = probe
     model = LogisticRegression(C=10.0, max_iter=300)
-    model.fit(features(encoder, train_x, device).numpy(), train_y)
-    return float(model.score(features(encoder, test_x, device).numpy(), test_y))
+    model.fit(features(encoder, train_x).cpu().numpy(), train_y)
+    return float(model.score(features(encoder, test_x).cpu().numpy(), test_y))
 
 
-def save_atomically(state: dict, path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+class Run:
+    """Model, optimisers and counters of a pre-training run; can be written and read back."""
+
+    def __init__(self, recipe: Recipe, classes: int, device: torch.device):
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.device = recipe, device
+        self.encoder = build_encoder(recipe.architecture).to(device).train()
+        self.head = CosineClassifier(self.encoder.output_dim, classes).to(device)
+        self.muon, self.adam = optimisers(self.encoder, self.head, recipe)
+        self.seen, self.seconds = 0, 0.0
+
+    @property
+    def parts(self) -> dict:
+        return {n: getattr(self, n) for n in ("encoder", "head", "muon", "adam")}
+
+    def save(self, path: Path) -> None:
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        state |= {"seen": self.seen, "seconds": self.seconds, "recipe": asdict(self.recipe)}
+        with storage.atomic(path) as temporary:
+            torch.save(state, temporary)
+
+    def load(self, path: Path) -> None:
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        self.seen, self.seconds = state["seen"], state["seconds"]
+
+    def step(self, batch: LabelledImages, generator: torch.Generator) -> torch.Tensor:
+        """One update on a batch (uint8 images); returns its loss."""
+        recipe, share = self.recipe, rate(self.seen, self.recipe)
+        # Patch dropout draws from torch's global generator.
+        torch.manual_seed(recipe.seed * 1_000_003 + self.seen)
+        for optimiser, peak in ((self.muon, recipe.muon_lr), (self.adam, recipe.adam_lr)):
+            optimiser.zero_grad()
+            for group in optimiser.param_groups:
+                group["lr"] = peak * share
+        from open_clip.transformer import PatchDropout
+
+        dropout = PatchDropout(dropped(self.seen, recipe), exclude_first_token=True)
+        self.encoder.patch_dropout = dropout.train()
+        x = batch.images.to(self.device).float() / 255
+        x = random_sensor(random_colour(random_view(x, generator), generator), generator)
+        labels, first, last = (t.to(self.device) for t in (batch.labels, batch.first, batch.last))
+        with mixed_precision(self.device):
+            f = self.encoder(normalise_pixels(x))
+        logits = self.head(f.float(), first, last)
+        loss = smoothed_loss(logits, labels, first, last, recipe.label_smoothing)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), 1.0)
+        self.muon.step()
+        self.adam.step()
+        self.seen += len(labels)
+        return loss.detach()
+
+
+def dropped(seen: int, recipe: Recipe) -> float:
+    """Share of the patches that are dropped after `seen` samples."""
+    annealing = seen >= (1 - recipe.anneal) * recipe.samples
+    return recipe.drop_anneal if annealing else recipe.drop_constant
+
+
+def batch_at(train: LabelledImages, seen: int, recipe: Recipe) -> LabelledImages:
+    """The batch that follows `seen` samples: whole epochs, shuffled by their number.
+
+    The batches of an epoch are of equal size; the few images left over wait for the next one.
+    """
+    per_epoch = len(train.labels) // recipe.batch
+    epoch, i = divmod(seen // recipe.batch, per_epoch)
+    order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(epoch))
+    return train.take(order[i * recipe.batch : (i + 1) * recipe.batch])
 
 
 def pretrain(data: Path, out: Path, recipe: Recipe, device: str, every: int = 100_000) -> Path:
     """Train to `recipe.samples` images, resuming from `out/state.pt` if it is there.
 
+    `data` holds pretrain/<source>/{train,test}.parquet and images/cifar10 (for the probe).
     Writes `out/state.pt` (everything needed to go on) and `out/log.jsonl` (one line each
     `every` samples). Returns the path of the state.
     """
-    device = torch.device(device)
-    out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    encoder = build_encoder(recipe.architecture).to(device).train()
-    size = encoder.image_size[0]
-    train = load_sources(data / "pretrain", "train", size)
-    test = load_sources(data / "pretrain", "test", size)
+    size = architecture_config(recipe.architecture)["vision_cfg"]["image_size"]
+    train, test = (load_sources(data / "pretrain", split, size) for split in ("train", "test"))
     probe = [decode(load_rows(data / "images" / "cifar10", s), size) for s in ("train", "test")]
-    head = CosineClassifier(encoder.output_dim, train.classes).to(device)
-    muon, adam = optimisers(encoder, head, recipe)
-    from open_clip.transformer import PatchDropout
-
-    seen, spent = 0, 0.0
-    state_path, log_path = out / "state.pt", out / "log.jsonl"
+    run, state_path = Run(recipe, train.classes, torch.device(device)), out / "state.pt"
     if state_path.exists():
-        state = torch.load(state_path, weights_only=True, map_location=device)
-        encoder.load_state_dict(state["encoder"])
-        head.load_state_dict(state["head"])
-        muon.load_state_dict(state["muon"])
-        adam.load_state_dict(state["adam"])
-        seen, spent = state["seen"], state["seconds"]
-        print(f"resumed at {seen:,} samples", flush=True)
-    n, running, started, told = len(train.labels), [], time.perf_counter(), seen
-    order, epoch = None, -1
-    while seen < recipe.samples:
-        if seen // n != epoch or order is None:
-            epoch = seen // n
-            order = torch.randperm(n, generator=torch.Generator().manual_seed(epoch))
-        start = seen % n
-        index = order[start : start + recipe.batch]
-        if len(index) < recipe.batch:
-            seen += len(index)
-            continue
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + seen)
-        share = rate(seen, recipe)
-        for optimiser, peak in ((muon, recipe.muon_lr), (adam, recipe.adam_lr)):
-            for group in optimiser.param_groups:
-                group["lr"] = peak * share
-        annealing = seen >= (1 - recipe.anneal) * recipe.samples
-        drop = recipe.drop_anneal if annealing else recipe.drop_constant
-        encoder.patch_dropout = PatchDropout(drop, exclude_first_token=True)
-        x = train.images[index].to(device).float() / 255
-        x = random_sensor(random_colour(random_view(x, generator), generator), generator)
-        y, first, last = (t[index].to(device) for t in (train.labels, train.first, train.last))
-        with torch.autocast(device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            f = encoder(normalise_pixels(x))
-        loss = smoothed_loss(head(f.float(), first, last), y, first, last, recipe.label_smoothing)
-        muon.zero_grad()
-        adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-        muon.step()
-        adam.step()
-        running.append(loss.detach())
-        seen += len(index)
-        if seen - told >= every or seen >= recipe.samples:
-            told = seen
-            spent += time.perf_counter() - started
-            line = {
-                "samples": seen,
-                "seconds": round(spent, 1),
-                "lr_share": round(share, 4),
-                "patch_dropout": round(drop, 3),
-                "train_loss": round(float(torch.stack(running).mean()), 4),
-                **{f"test_{k}": v for k, v in held_out(encoder, head, test, device).items()},
-                "probe_cifar10": round(probe_accuracy(encoder, probe, device), 4),
-            }
-            running = []
-            with log_path.open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            print(json.dumps(line), flush=True)
-            save_atomically(
-                {
-                    "encoder": encoder.state_dict(),
-                    "head": head.state_dict(),
-                    "muon": muon.state_dict(),
-                    "adam": adam.state_dict(),
-                    "seen": seen,
-                    "seconds": spent,
-                    "recipe": asdict(recipe),
-                },
-                state_path,
-            )
-            started = time.perf_counter()
+        run.load(state_path)
+        print(f"resumed at {run.seen:,} samples", flush=True)
+    losses, begun, told = [], time.perf_counter(), run.seen
+    while run.seen < recipe.samples:
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + run.seen)
+        losses.append(run.step(batch_at(train, run.seen, recipe), generator))
+        if run.seen - told >= every or run.seen >= recipe.samples:
+            run.seconds += time.perf_counter() - begun
+            record(run, float(torch.stack(losses).mean()), test, probe, out / "log.jsonl")
+            run.save(state_path)
+            losses, begun, told = [], time.perf_counter(), run.seen
     return state_path
+
+
+def record(run: Run, loss: float, test: LabelledImages, probe, log: Path) -> None:
+    """Measure the run and append one line to its log."""
+    accuracy = held_out(run.encoder, run.head, test, run.device)
+    line = {
+        "samples": run.seen,
+        "seconds": round(run.seconds, 1),
+        "lr_share": round(rate(run.seen, run.recipe), 4),
+        "patch_dropout": round(dropped(run.seen, run.recipe), 3),
+        "train_loss": round(loss, 4),
+        **{f"test_{name}": share for name, share in accuracy.items()},
+        "probe_cifar10": round(probe_accuracy(run.encoder, probe), 4),
+    }
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    print(json.dumps(line), flush=True)
 
 
 def main() -> None:
