@@ -1,6 +1,6 @@
 """Inner products of task vectors, accumulated in float64."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -23,13 +23,17 @@ def gram(deltas: Tensor, segments: Sequence[Segment]) -> Tensor:
         for piece in passes.columns(place.stop - place.start, device, place.start)
     ]
 
-    def product(piece: tuple[int, slice]) -> Tensor:
-        part = deltas[:, piece[1]].double()
-        return part @ part.T
-
     tasks = deltas.shape[0]
+
+    def products(batch: Sequence[tuple[int, slice]]) -> Iterator[Tensor]:
+        widest = max(piece.stop - piece.start for _, piece in batch)
+        buffer = torch.empty(tasks, widest, dtype=torch.float64, device=device)
+        for _, piece in batch:
+            part = buffer[:, : piece.stop - piece.start].copy_(deltas[:, piece])
+            yield part @ part.T
+
     result = torch.zeros(len(segments), tasks, tasks, dtype=torch.float64)
     if pieces:
-        products = torch.stack(passes.run(product, pieces, device)).cpu()
+        products = torch.stack(passes.run(products, pieces, device)).cpu()
         result.index_add_(0, torch.tensor([index for index, _ in pieces]), products)
     return ((result + result.mT) / 2).to(device)

@@ -258,7 +258,7 @@ class Layout:
         # A sum is the fastest way to see a NaN or infinity; it may also overflow by itself,
         # therefore the second look.
         pieces = passes.columns(self.size, vector.device)
-        sums = passes.run(lambda piece: vector[piece].sum(), pieces, vector.device)
+        sums = passes.run(lambda batch: (vector[p].sum() for p in batch), pieces, vector.device)
         if bool(torch.stack(sums).isfinite().all()):
             return
         beside = "" if source == self.source else f" (base: {self.source})"

@@ -8,7 +8,7 @@ cores.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -35,19 +35,24 @@ def columns(
 
 
 def run(
-    work: Callable[[Piece], Result], pieces: Sequence[Piece], device: torch.device
+    work: Callable[[Sequence[Piece]], Iterable[Result]],
+    pieces: Sequence[Piece],
+    device: torch.device,
 ) -> list[Result]:
-    """`[work(piece) for piece in pieces]`, spread over torch's number of threads on the CPU.
+    """`list(work(pieces))`, the pieces spread over torch's number of threads on the CPU.
 
-    `work` must not call `run` itself, and pieces must not write to the same places.
+    `work` is a generator function over some consecutive pieces. It should make its large
+    temporaries once and reuse them for every piece: memory that is given back and asked for again
+    costs more than the arithmetic. It must not call `run`, and no two pieces may be written to
+    the same place.
     """
     if device.type != "cpu" or len(pieces) < _WORTH_THREADS:
-        return [work(piece) for piece in pieces]
+        return list(work(pieces))
     with single_threaded_operations() as threads:
         size = -(-len(pieces) // (4 * threads))
         batches = [pieces[i : i + size] for i in range(0, len(pieces), size)]
         with ThreadPoolExecutor(threads) as pool:
-            results = pool.map(lambda batch: [work(piece) for piece in batch], batches)
+            results = pool.map(lambda batch: list(work(batch)), batches)
             return [result for batch in results for result in batch]
 
 

@@ -1,6 +1,6 @@
 """DARE: drop entries of the task vectors at random and rescale the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -56,16 +56,17 @@ def dare_drop(tv: TaskVectors, drop: float = 0.5, seed: int = 0) -> TaskVectors:
     rescale = _RANGE / (_RANGE - dropped)
     thinned = torch.empty_like(tv.deltas)
 
-    def work(row: tuple[str, Tensor, Tensor]) -> None:
-        task, delta, out = row
-        generator = np.random.Generator(np.random.SFC64([seed, *task.encode()]))
-        # Numbers are drawn in order, so the width of a piece makes no difference to them.
-        for piece in passes.columns(delta.numel(), delta.device):
-            draws = generator.integers(_RANGE, size=piece.stop - piece.start, dtype=np.uint32)
-            kept = torch.from_numpy(draws >= dropped).to(delta.device)
-            out[piece] = torch.where(kept, delta[piece] * rescale, 0.0)
+    def thin(rows: Sequence[tuple[str, Tensor, Tensor]]) -> Iterator[None]:
+        for task, delta, out in rows:
+            generator = np.random.Generator(np.random.SFC64([seed, *task.encode()]))
+            # Numbers are drawn in order, so the width of a piece makes no difference to them.
+            for piece in passes.columns(delta.numel(), delta.device):
+                draws = generator.integers(_RANGE, size=piece.stop - piece.start, dtype=np.uint32)
+                kept = torch.from_numpy(draws >= dropped).to(delta.device)
+                torch.mul(delta[piece] * rescale, kept, out=out[piece])
+            yield
 
-    passes.run(work, list(zip(tv.tasks, tv.deltas, thinned, strict=True)), tv.device)
+    passes.run(thin, list(zip(tv.tasks, tv.deltas, thinned, strict=True)), tv.device)
     return tv.with_deltas(thinned)
 
 

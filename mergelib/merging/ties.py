@@ -1,6 +1,7 @@
 """TIES: trim, elect a sign, merge what agrees with it."""
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -33,24 +34,27 @@ def ties(
         raise ValueError(f'merge must be "sum" or "mean", not {merge!r}')
     if not math.isfinite(scale):
         raise ValueError(f"scale must be finite, not {scale}")
-    thresholds = _thresholds(tv, density)
+    below = _below_thresholds(tv, density)
     if scale == 0:
         return tv.base.clone()
     deltas = tv.deltas
     merged = torch.empty_like(tv.base)
 
-    def work(piece: slice) -> tuple[int, Tensor, Tensor]:
-        trimmed = _trim(deltas[:, piece], thresholds)
-        positive, negative, sign = _sums(trimmed)
-        if merge == "mean":
-            positive /= (trimmed > 0).sum(0).clamp_min(1)
-            negative /= (trimmed < 0).sum(0).clamp_min(1)
-        merged[piece] = torch.where(sign > 0, positive, negative)
-        undecided = ((sign == 0) & (positive > 0)).nonzero().squeeze(1)
-        return int(sign.sum()), undecided + piece.start, positive[undecided]
+    def merge_pieces(batch: Sequence[slice]) -> Iterator[tuple[int, Tensor, Tensor]]:
+        buffers = _buffers(deltas, batch)
+        for piece in batch:
+            trimmed, other = (buffer[:, : piece.stop - piece.start] for buffer in buffers)
+            _trim(deltas[:, piece], below, out=trimmed)
+            positive, negative, sign = _sums(trimmed, other)
+            if merge == "mean":
+                positive /= _count(torch.clamp_min, trimmed, other)
+                negative /= _count(torch.clamp_max, trimmed, other)
+            torch.where(sign > 0, positive, negative, out=merged[piece])
+            undecided = ((sign == 0) & (positive > 0)).nonzero().squeeze(1)
+            yield int(sign.sum()), undecided + piece.start, positive[undecided]
 
     pieces = passes.columns(tv.layout.size, tv.device)
-    votes, undecided, positive = zip(*passes.run(work, pieces, tv.device), strict=True)
+    votes, undecided, positive = zip(*passes.run(merge_pieces, pieces, tv.device), strict=True)
     # The undecided hold their negative side so far: right if the whole model leans that way.
     if sum(votes) >= 0:
         places = torch.cat(undecided)
@@ -66,15 +70,7 @@ def ties_trim(tv: TaskVectors, density: float = 0.2) -> TaskVectors:
     kept too, so ties keep more. density = 1 keeps everything. (The authors' code keeps one entry
     more than ⌊density·P⌋.) Raises ValueError for density outside (0, 1].
     """
-    thresholds = _thresholds(tv, density)
-    deltas = tv.deltas
-    trimmed = torch.empty_like(deltas)
-
-    def work(piece: slice) -> None:
-        trimmed[:, piece] = _trim(deltas[:, piece], thresholds)
-
-    passes.run(work, passes.columns(tv.layout.size, tv.device), tv.device)
-    return tv.with_deltas(trimmed)
+    return tv.with_deltas(_trim(tv.deltas, _below_thresholds(tv, density)))
 
 
 def elect_sign(tv: TaskVectors) -> Tensor:
@@ -86,41 +82,51 @@ def elect_sign(tv: TaskVectors) -> Tensor:
     deltas = tv.deltas
     signs = torch.empty_like(tv.base)
 
-    def work(piece: slice) -> int:
-        signs[piece] = _sums(deltas[:, piece])[2]
-        return int(signs[piece].sum())
+    def elect(batch: Sequence[slice]) -> Iterator[int]:
+        _, buffer = _buffers(deltas, batch)
+        for piece in batch:
+            other = buffer[:, : piece.stop - piece.start]
+            signs[piece] = _sums(deltas[:, piece], other)[2]
+            yield int(signs[piece].sum())
 
-    votes = sum(passes.run(work, passes.columns(tv.layout.size, tv.device), tv.device))
+    votes = sum(passes.run(elect, passes.columns(tv.layout.size, tv.device), tv.device))
     signs[signs == 0] = (votes > 0) - (votes < 0)
     return signs
 
 
-def _thresholds(tv: TaskVectors, density: float) -> Tensor:
-    """The smallest kept magnitude of each task, (K, 1)."""
+def _below_thresholds(tv: TaskVectors, density: float) -> list[float]:
+    """For each task the number just below its smallest kept magnitude: what exceeds it is kept."""
     if not 0 < density <= 1:
         raise ValueError(f"density must be above 0 and at most 1, not {density}")
     # Rounding first: 0.29 · 100 is 28.999999999999996.
     count = max(1, int(round(density * tv.layout.size, 6)))
     if count == tv.layout.size:
-        thresholds = [0.0] * len(tv)
-    else:
-        thresholds = [smallest_kept_magnitude(delta, count) for delta in tv.deltas]
-    return torch.tensor(thresholds, dtype=tv.base.dtype, device=tv.device).unsqueeze(1)
+        return [0.0] * len(tv)
+    kept = torch.tensor([smallest_kept_magnitude(d, count) for d in tv.deltas], dtype=tv.base.dtype)
+    return torch.nextafter(kept, torch.zeros_like(kept)).tolist()
 
 
-def _trim(deltas: Tensor, thresholds: Tensor) -> Tensor:
-    """What reaches the thresholds (K, 1) of some columns (K, n) of the task vectors."""
-    return torch.where(deltas.abs() >= thresholds, deltas, 0.0)
+def _trim(deltas: Tensor, below: list[float], out: Tensor | None = None) -> Tensor:
+    """What exceeds its task's number in magnitude, of some columns (K, n); zero elsewhere."""
+    out = torch.empty_like(deltas) if out is None else out
+    for delta, bound, row in zip(deltas, below, out, strict=True):
+        torch.hardshrink(delta, bound, out=row)
+    return out
 
 
-def _sums(deltas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _buffers(deltas: Tensor, batch: Sequence[slice]) -> Tensor:
+    """Room for two times (K, n) numbers, for the widest piece."""
+    return deltas.new_empty(2, len(deltas), max(piece.stop - piece.start for piece in batch))
+
+
+def _sums(deltas: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Of columns (K, n): the sum of positive entries, of negative ones, the sign of both, (n,).
 
     Where the rounding of float32 could decide the sign, the sum is taken again in float64, so
-    that the order of the tasks does not matter.
+    that the order of the tasks does not matter. `other` is room for (K, n) numbers.
     """
-    positive = deltas.clamp_min(0).sum(0)
-    negative = deltas.clamp_max(0).sum(0)
+    positive = torch.clamp_min(deltas, 0, out=other).sum(0)
+    negative = torch.clamp_max(deltas, 0, out=other).sum(0)
     total = positive + negative
     sign = total.sign()
     doubtful = total.abs() < len(deltas) * _ROUNDING * (positive - negative)
@@ -128,3 +134,8 @@ def _sums(deltas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if places.numel():
         sign[places] = deltas[:, places].double().sum(0).sign().to(sign.dtype)
     return positive, negative, sign
+
+
+def _count(clamp: Callable, deltas: Tensor, other: Tensor) -> Tensor:
+    """Of columns (K, n): how many entries are above 0 (clamp_min) or below (clamp_max), or 1."""
+    return clamp(deltas, 0, out=other).sign_().sum(0).abs_().clamp_min_(1)
