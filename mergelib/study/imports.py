@@ -81,7 +81,10 @@ def _references(source: str, package: str) -> frozenset[Reference]:
                         found.add((alias.name,))
             case ast.ImportFrom(names=names):
                 base = _absolute(node, package)
-                bound.update({(a.asname or a.name): (base, a.name) for a in names})
+                if names[0].name == "*":
+                    found.add((base,))
+                else:
+                    bound.update({(a.asname or a.name): (base, a.name) for a in names})
             case ast.Constant(value=str(text)) if re.fullmatch(rf"{PACKAGE}\.[\w.]*", text):
                 # A registry's late import; the beginning of an f-string names a whole folder.
                 found.add((text[:-1], "*") if text.endswith(".") else (text,))

@@ -40,15 +40,14 @@ def write_json(path: Path, content) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def record(name: str, numbers: Mapping, profile: str) -> Path:
-    """Keep a notebook's numbers as `results/<profile>/<name>.json`; returns that path.
+def record(name: str, numbers: Mapping, profile: str) -> None:
+    """Keep a notebook's numbers as `results/<profile>/<name>.json`.
 
     `name` is the notebook's file name without its ending. Numbers may be nested mappings and
     sequences of numbers and text. What was recorded under the name before is replaced.
     """
     path = results_folder(profile) / f"{name}.json"
     write_json(path, plain(dict(numbers), name))
-    return path
 
 
 def recall(name: str, profile: str) -> dict:
