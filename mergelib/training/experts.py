@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from mergelib import storage
 from mergelib.evaluation import encode
+from mergelib.models import heads
 from mergelib.models.base import base_file, base_of, load_encoder
 from mergelib.models.compute import resolve_device
 from mergelib.models.heads import Head, linear_probe
@@ -19,7 +20,11 @@ from mergelib.training.finetune import RECIPES, fine_tune
 
 
 def heads_file(suite: Suite) -> Path:
-    key = storage.key_of(suite=suite_key(suite.name), base=base_of(suite.name).key())
+    key = storage.key_of(
+        suite=suite_key(suite.name),
+        base=base_of(suite.name).key(),
+        code=storage.key_of_files([heads.__file__]),
+    )
     return storage.cache_folder() / "heads" / f"{suite.name}-{key}.safetensors"
 
 
@@ -41,8 +46,7 @@ def load_heads(suite: Suite, device="auto") -> dict[str, Head]:
 def expert_file(suite: Suite, task: str, seed: int = 0) -> Path:
     """Where the expert lies: its name holds a key of base, data, recipe, code and seed."""
     key = storage.key_of(
-        suite=suite_key(suite.name),
-        base=base_of(suite.name).key(),
+        start=heads_file(suite).name,
         recipe=asdict(replace(RECIPES[suite.name], seed=seed)),
         code=storage.key_of_files([finetune.__file__, augment.__file__]),
     )
