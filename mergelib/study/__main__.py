@@ -1,4 +1,4 @@
-"""Command line of the study: `python -m mergelib.study {run,prepare,book}`."""
+"""Command line of the study: `python -m mergelib.study {run,prepare,book,keep}`."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ import yaml
 
 from mergelib.study.book import BookFailed, build_book
 from mergelib.study.execute import NotebookFailed, offline_environment, run_notebook
+from mergelib.study.measured import keep
 from mergelib.study.paths import executed_path, prepared_path, relative
 from mergelib.study.prepare import prepare_task
 from mergelib.study.profiles import Profile, StudyError, declared_parameters, load_profile
@@ -39,7 +40,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     book = commands.add_parser("book", help="build the book from the executed notebooks")
     book.set_defaults(do=book_command)
 
-    for command in (run, prepare, book):
+    keep_ = commands.add_parser("keep", help="keep the profile's numbers in data/measured/")
+    keep_.set_defaults(do=keep_command)
+
+    for command in (run, prepare, book, keep_):
         command.add_argument("--profile", default="desk", help="a profile of profiles.yaml")
     return parser.parse_args(arguments)
 
@@ -73,6 +77,10 @@ def prepare_command(options: argparse.Namespace, profile: Profile) -> None:
 
 def book_command(options: argparse.Namespace, profile: Profile) -> None:
     print(f"book · open {relative(build_book(profile))}")
+
+
+def keep_command(options: argparse.Namespace, profile: Profile) -> None:
+    print(f"kept in {relative(keep(profile))}")
 
 
 def main(arguments: list[str] | None = None) -> int:
