@@ -34,9 +34,7 @@ class TaskVectors:
 
     __slots__ = ("tasks", "layout", "_base", "_deltas", "_versions")
 
-    def __init__(
-        self, tasks: Iterable[str], base: Tensor, deltas: Tensor, layout: Layout
-    ) -> None:
+    def __init__(self, tasks: Iterable[str], base: Tensor, deltas: Tensor, layout: Layout) -> None:
         tasks = tuple(tasks)
         if not tasks:
             raise ValueError("task vectors need at least one task")

@@ -16,9 +16,7 @@ _ROUNDING = torch.finfo(torch.float32).eps
 
 
 @method(title="TIES", family="static", paper="yadav2023ties")
-def ties(
-    tv: TaskVectors, density: float = 0.2, scale: float = 0.3, merge: str = "sum"
-) -> Tensor:
+def ties(tv: TaskVectors, density: float = 0.2, scale: float = 0.3, merge: str = "sum") -> Tensor:
     """θ = θ0 + λ τ, (P,), where τ merges at each coordinate only what agrees on a sign.
 
     Yadav et al. 2023, "TIES-Merging: resolving interference when merging models", section 3:
