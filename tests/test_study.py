@@ -33,7 +33,8 @@ def write_notebook(path, *sources, parameters=PARAMETERS):
     cells = [new_code_cell(source) for source in sources]
     cells.insert(0, new_code_cell(parameters, metadata={"tags": ["parameters"]}))
     path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(new_notebook(cells=cells), path)
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
     return path
 
 

@@ -149,7 +149,7 @@ def _reexported(module: str, name: str, root: Path) -> Reference | None:
     path = module_path(module, root)
     if path.name != "__init__.py":
         return None
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
