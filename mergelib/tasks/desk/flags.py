@@ -27,9 +27,9 @@ SKY = 0.3
 NEIGHBOURS = 2
 BESIDE = Pose(scale=(0.6, 1.1), degrees=30, aspect=1.3, shear=0.25, tilt=0.2, shift=0.25)
 SHOT = Shot(
-    pose=Pose(scale=(0.65, 1.2), degrees=30, aspect=1.3, shear=0.25, tilt=0.25, shift=0.2),
-    light=Light(exposure=(0.55, 1.2), cast=0.25, gradient=0.35, shadow=0.4, contrast=(0.5, 1.1)),
-    sensor=Sensor(blur=(0.3, 0.9), motion=(0.0, 2.0), noise=(0.0, 0.05)),
+    pose=Pose(scale=(0.55, 1.05), degrees=30, aspect=1.3, shear=0.25, tilt=0.25, shift=0.24),
+    light=Light(exposure=(0.6, 1.2), cast=0.2, gradient=0.3, shadow=0.4, contrast=(0.6, 1.1)),
+    sensor=Sensor(blur=(0.2, 0.7), motion=(0.0, 1.5), noise=(0.0, 0.04)),
 )
 ABOUT = About(
     name="flags",

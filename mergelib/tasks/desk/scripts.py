@@ -15,10 +15,10 @@ from mergelib.tasks.desk.sensor import Sensor
 from mergelib.tasks.desk.splits import Splits, rendered_splits
 
 CANVAS = 128
-HEIGHT = (52, 70)
-SHEET = (0.6, 1.0)
+HEIGHT = (44, 70)
+SHEET = (0.5, 1.0)
 SHOT = Shot(
-    pose=Pose(scale=(1.1, 1.35), degrees=12, aspect=1.2, shear=0.15, tilt=0.1, shift=0.1),
+    pose=Pose(scale=(1.1, 1.35), degrees=16, aspect=1.2, shear=0.2, tilt=0.1, shift=0.16),
     light=Light(exposure=(0.65, 1.15), cast=0.15, gradient=0.3, shadow=0.3, contrast=(0.6, 1.1)),
     sensor=Sensor(blur=(0.2, 0.6), motion=(0.0, 1.5), noise=(0.0, 0.05)),
 )
