@@ -34,4 +34,4 @@ def task_scales(scale: float | Sequence[float] | Tensor, tv: TaskVectors) -> Ten
         )
     if not bool(scales.isfinite().all()):
         raise ValueError(f"scale must be finite, not {scale}")
-    return scales.expand(len(tv))
+    return scales.expand(len(tv)).contiguous()
