@@ -36,6 +36,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
 	  { echo "mergelib needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
 	"$(PYTHON)" -m venv .venv
-	"$(BIN)/python" -m pip install --quiet -c constraints.txt torch
-	"$(BIN)/python" -m pip install --quiet -c constraints.txt -e ".[study,hub,test]"
+	"$(BIN)/python" -m pip install --quiet --no-compile -c constraints.txt torch
+	"$(BIN)/python" -m pip install --quiet --no-compile -c constraints.txt -e ".[study,hub,test]"
 	@touch $(INSTALLED)
