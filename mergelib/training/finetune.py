@@ -28,8 +28,8 @@ class FineTuning:
     """The recipe. `warmup` is the share of steps in which the rate rises from zero."""
 
     epochs: int = 5
-    batch: int = 64
-    lr: float = 5e-4
+    batch: int = 32
+    lr: float = 7e-4
     weight_decay: float = 0.05
     warmup: float = 0.1
     clip: float = 1.0
@@ -43,7 +43,7 @@ class FineTuning:
 RECIPES = {
     "pico": FineTuning(epochs=6, batch=32, lr=5e-3),
     "desk": FineTuning(),
-    "standard": FineTuning(epochs=8),
+    "standard": FineTuning(epochs=6),
 }
 
 
