@@ -15,7 +15,7 @@ SCRIPT = "tex-svg.js"
 UNUSABLE = re.compile(
     r'\s*<link rel="preload" as="font"[^>]*>'
     r'|\s*<link rel="stylesheet"[^>]*sphinx-thebe\.css[^>]*>'
-    r'|\s*<script[^>]*sphinx-thebe\.js[^>]*></script>'
+    r"|\s*<script[^>]*sphinx-thebe\.js[^>]*></script>"
     r"|\s*<script>const THEBE_JS_URL.*?</script>"
     r'|\s*<script type="text/x-thebe-config">.*?</script>',
     re.DOTALL,
