@@ -38,6 +38,7 @@ def linear_probe(train_features, train_labels, val_features, val_labels, classes
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     x, y = F.normalize(train_features, dim=1).double().numpy(), train_labels.numpy()
     missing = sorted(set(range(classes)) - set(y.tolist()))
@@ -46,7 +47,8 @@ def linear_probe(train_features, train_labels, val_features, val_labels, classes
     val_x, val_y = F.normalize(val_features, dim=1).double().numpy(), val_labels.numpy()
     best, best_score = None, -1.0
     for strength in PROBE_STRENGTHS:
-        with warnings.catch_warnings():
+        with threadpool_limits(1), warnings.catch_warnings():
+            # These products are too small for several threads, which only wait for each other.
             # 300 steps are the recipe; whether the last digits have settled is irrelevant.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model = LogisticRegression(C=strength, max_iter=300).fit(x, y)

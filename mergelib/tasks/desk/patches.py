@@ -1,5 +1,6 @@
-"""Patches of photographed surfaces: which surface is this?
+"""Patches of photographed surfaces: which surface is the round piece in the middle?
 
+A round piece of one surface lies on another surface.
 Each photograph is cut into square blocks, and each block belongs to one split only; a patch,
 however turned, keeps `MARGIN` pixels from the border of its block.
 """
@@ -20,6 +21,8 @@ MARGIN = 2.0
 SIDE = (0.6, 0.95)
 DEGREES = 40.0
 CONTRAST = 9.0
+RADIUS = (0.8, 1.0)
+OFFSET = 0.12
 LIGHT = Light(exposure=(0.65, 1.3), cast=0.15, gradient=0.3, shadow=0.2, contrast=(0.7, 1.3))
 SENSOR = Sensor(blur=(0.2, 0.8), motion=(0.0, 1.5), noise=(0.0, 0.035))
 SHARES = {"test": 0.25, "val": 0.15}
@@ -47,16 +50,17 @@ SURFACES = (
     Surface("handwriting", "skimage", "data/text.png", 57),
     Surface("galaxies", "skimage", "data/hubble_deep_field.jpg", 80, width=600),
     Surface("stained tissue", "skimage", "data/ihc.png", 85),
-    Surface("foliage", "sklearn", "datasets/images/china.jpg", 42, (0, 0.7, 1, 1)),
-    Surface("dahlia", "sklearn", "datasets/images/flower.jpg", 53, (0.26, 0.14, 0.72, 0.77)),
+    Surface("foliage", "sklearn", "datasets/images/china.jpg", 42, (0, 0.8, 1, 1)),
+    Surface("dahlia", "sklearn", "datasets/images/flower.jpg", 48, (0.3, 0.2, 0.68, 0.72)),
 )
 ABOUT = About(
     name="patches",
     title="Patches of photographs",
     classes=tuple(surface.name for surface in SURFACES),
     origin="photographed",
-    note="Turned, scaled and relit grey patches of photographs in scikit-image (public domain, CC0 "
-    "or CC BY) and scikit-learn (china, flower: CC BY); no part of a photograph is in two splits.",
+    note="Turned, scaled and relit grey pieces, a round one upon another, of photographs in "
+    "scikit-image (public domain, CC0 or CC BY) and scikit-learn (china, flower: CC BY); no part "
+    "of a photograph is in two splits.",
     templates=("a close-up photo of {}.",),
 )
 
@@ -115,18 +119,32 @@ def cut(
     return out
 
 
+def round_masks(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Discs (n, size, size) near the middle: 1 inside, 0 outside, with a soft edge."""
+    line = (np.arange(size) + 0.5) * (2 / size) - 1
+    x, y = rng.uniform(-OFFSET, OFFSET, (2, n, 1, 1))
+    away = np.hypot(line - x, line[:, None] - y)
+    return np.clip((rng.uniform(*RADIUS, (n, 1, 1)) - away) * size / 3 + 0.5, 0, 1)
+
+
 def build(size: int, seed: int) -> Splits:
-    """Patches of all surfaces, resampled to `size`."""
+    """Pieces of all surfaces on pieces of others, resampled to `size`."""
     photos = [load(surface) for surface in SURFACES]
     splits: Splits = {}
     for split, count in COUNTS.items():
         rng = split_generator("patches", split, seed)
         labels = balanced_labels(count, len(SURFACES), rng)
-        grey = np.empty((count, size, size), dtype=np.uint8)
-        for label, (surface, photo) in enumerate(zip(SURFACES, photos, strict=True)):
-            corners = blocks(*photo.size, surface.block, seed, surface.name)[split]
-            chosen = np.flatnonzero(labels == label)
-            grey[chosen] = cut(photo, corners, surface.block, len(chosen), size, rng)
-        pictures = torch.from_numpy(grey / np.float32(255)).unsqueeze(1).expand(-1, 3, -1, -1)
+        others = (labels + rng.integers(1, len(SURFACES), count)) % len(SURFACES)
+        layers = []
+        for shown in (labels, others):
+            grey = np.empty((count, size, size), dtype=np.uint8)
+            for label, (surface, photo) in enumerate(zip(SURFACES, photos, strict=True)):
+                corners = blocks(*photo.size, surface.block, seed, surface.name)[split]
+                chosen = np.flatnonzero(shown == label)
+                grey[chosen] = cut(photo, corners, surface.block, len(chosen), size, rng)
+            layers.append(grey / 255)
+        mask = round_masks(count, size, rng)
+        grey = (layers[0] * mask + layers[1] * (1 - mask)).astype(np.float32)
+        pictures = torch.from_numpy(grey).unsqueeze(1).expand(-1, 3, -1, -1)
         splits[split] = (expose(relight(pictures, LIGHT, rng), SENSOR, rng), labels)
     return splits
