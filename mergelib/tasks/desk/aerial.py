@@ -16,9 +16,9 @@ KINDS = {**NATURE, **BUILT}
 CHUNK = 250
 POSE = Pose(scale=(1.5, 2.4), degrees=180, aspect=1.05, shear=0.05, tilt=0.04, shift=0.0)
 LIGHT = Light(
-    exposure=(0.65, 1.3), cast=0.15, gradient=0.2, shadow=0.3, contrast=(0.4, 1.0), grey=0.85
+    exposure=(0.65, 1.3), cast=0.15, gradient=0.2, shadow=0.25, contrast=(0.6, 1.1), grey=0.7
 )
-SENSOR = Sensor(blur=(0.3, 1.0), motion=(0.0, 1.5), noise=(0.0, 0.05))
+SENSOR = Sensor(blur=(0.2, 0.7), motion=(0.0, 1.2), noise=(0.0, 0.04))
 ABOUT = About(
     name="aerial",
     title="Aerial pictures",

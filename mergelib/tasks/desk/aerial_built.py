@@ -49,7 +49,7 @@ def house(pen: Pen, x: float, y: float, angle: float, rng: np.random.Generator) 
     pen.quad(x + across[0], y + across[1], wide, high / 2, angle, roof * 0.8)
 
 
-def dense_residential(season: Season, rng: np.random.Generator) -> np.ndarray:
+def residential(season: Season, rng: np.random.Generator) -> np.ndarray:
     pen = Pen(woods(ground(season.grass, rng), season, rng.uniform(0.05, 0.2), rng), season)
     angle, spacing = rng.uniform(0, np.pi), rng.uniform(34, 44)
     along, across = axes(angle)
@@ -64,22 +64,6 @@ def dense_residential(season: Season, rng: np.random.Generator) -> np.ndarray:
                 if inside(x, y) and rng.random() < 0.4:
                     dx, dy = rng.uniform(-9, 9, 2)
                     pen.tree(x + dx, y + dy, rng.uniform(2, 4), rng)
-    return pen.land()
-
-
-def sparse_residential(season: Season, rng: np.random.Generator) -> np.ndarray:
-    pen = Pen(woods(ground(season.grass, rng), season, rng.uniform(0.15, 0.5), rng), season)
-    angle = rng.uniform(0, np.pi)
-    along, across = axes(angle)
-    lane = CANVAS / 2 + rng.uniform(-15, 15) * across
-    pen.path(np.stack([lane - 130 * along, lane + 130 * along]), rng.uniform(3, 5), season.road)
-    for t in np.arange(-60, 60, rng.uniform(24, 34)):
-        side = rng.choice([-1, 1])
-        x, y = lane + t * along + side * across * rng.uniform(11, 24)
-        pen.path(np.stack([lane + t * along, (x, y)]), 2, season.road)
-        house(pen, x, y, angle + rng.uniform(-0.4, 0.4), rng)
-        for dx, dy in rng.uniform(-16, 16, (rng.integers(1, 5), 2)):
-            pen.tree(x + dx, y + dy, rng.uniform(2.5, 5), rng)
     return pen.land()
 
 
@@ -113,25 +97,6 @@ def highway(season: Season, rng: np.random.Generator) -> np.ndarray:
         x, y = curve[k] + lane * normal[k]
         colour = CARS[rng.integers(len(CARS))]
         pen.quad(x, y, rng.uniform(4, 9), 3, np.arctan2(*tangent[k][::-1]), colour)
-    return pen.land()
-
-
-def crossroads(season: Season, rng: np.random.Generator) -> np.ndarray:
-    pen = Pen(countryside(season, rng), season)
-    centre = CANVAS / 2 + rng.uniform(-8, 8, 2)
-    first = rng.uniform(0, np.pi)
-    arms = [axes(first)[0], axes(first + np.pi / 2 + rng.uniform(-0.4, 0.4))[0]]
-    width = rng.uniform(9, 15)
-    ends = [np.stack([centre - 130 * arm, centre + 130 * arm]) for arm in arms]
-    for line in ends:
-        pen.path(line, width, season.road)
-    for line in ends:
-        pen.path(line, 1, season.road + 60)
-    pen.disc(*centre, 0.75 * width, pen.paint(season.road))
-    for arm in arms:
-        for t in rng.uniform(-60, 60, rng.integers(1, 4)):
-            x, y = centre + t * arm + width / 4 * np.sign(t) * np.array([-arm[1], arm[0]])
-            pen.quad(x, y, 6, 3, math.atan2(arm[1], arm[0]), CARS[rng.integers(len(CARS))])
     return pen.land()
 
 
@@ -198,11 +163,9 @@ def solar_park(season: Season, rng: np.random.Generator) -> np.ndarray:
 
 
 BUILT: dict[str, Painter] = {
-    "dense residential area": dense_residential,
-    "sparse residential area": sparse_residential,
+    "residential area": residential,
     "industrial area": industrial,
     "highway": highway,
-    "crossroads": crossroads,
     "railway": railway,
     "parking lot": parking,
     "container yard": container_yard,

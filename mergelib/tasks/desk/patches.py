@@ -1,6 +1,5 @@
-"""Patches of photographed surfaces: which surface is the round piece in the middle?
+"""Patches of photographed surfaces: which surface is this?
 
-A round piece of one surface lies on another surface.
 Each photograph is cut into square blocks, and each block belongs to one split only; a patch,
 however turned, keeps `MARGIN` pixels from the border of its block.
 """
@@ -21,8 +20,6 @@ MARGIN = 2.0
 SIDE = (0.6, 0.95)
 DEGREES = 40.0
 CONTRAST = 9.0
-RADIUS = (0.8, 1.0)
-OFFSET = 0.12
 LIGHT = Light(exposure=(0.65, 1.3), cast=0.15, gradient=0.3, shadow=0.2, contrast=(0.7, 1.3))
 SENSOR = Sensor(blur=(0.2, 0.8), motion=(0.0, 1.5), noise=(0.0, 0.035))
 SHARES = {"test": 0.25, "val": 0.15}
@@ -58,7 +55,7 @@ ABOUT = About(
     title="Patches of photographs",
     classes=tuple(surface.name for surface in SURFACES),
     origin="photographed",
-    note="Turned, scaled and relit grey pieces, a round one upon another, of photographs in "
+    note="Turned, scaled and relit grey patches of photographs in "
     "scikit-image (public domain, CC0 or CC BY) and scikit-learn (china, flower: CC BY); no part "
     "of a photograph is in two splits.",
     templates=("a close-up photo of {}.",),
@@ -119,32 +116,18 @@ def cut(
     return out
 
 
-def round_masks(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Discs (n, size, size) near the middle: 1 inside, 0 outside, with a soft edge."""
-    line = (np.arange(size) + 0.5) * (2 / size) - 1
-    x, y = rng.uniform(-OFFSET, OFFSET, (2, n, 1, 1))
-    away = np.hypot(line - x, line[:, None] - y)
-    return np.clip((rng.uniform(*RADIUS, (n, 1, 1)) - away) * size / 3 + 0.5, 0, 1)
-
-
 def build(size: int, seed: int) -> Splits:
-    """Pieces of all surfaces on pieces of others, resampled to `size`."""
+    """Patches of all surfaces, resampled to `size`."""
     photos = [load(surface) for surface in SURFACES]
     splits: Splits = {}
     for split, count in COUNTS.items():
         rng = split_generator("patches", split, seed)
         labels = balanced_labels(count, len(SURFACES), rng)
-        others = (labels + rng.integers(1, len(SURFACES), count)) % len(SURFACES)
-        layers = []
-        for shown in (labels, others):
-            grey = np.empty((count, size, size), dtype=np.uint8)
-            for label, (surface, photo) in enumerate(zip(SURFACES, photos, strict=True)):
-                corners = blocks(*photo.size, surface.block, seed, surface.name)[split]
-                chosen = np.flatnonzero(shown == label)
-                grey[chosen] = cut(photo, corners, surface.block, len(chosen), size, rng)
-            layers.append(grey / 255)
-        mask = round_masks(count, size, rng)
-        grey = (layers[0] * mask + layers[1] * (1 - mask)).astype(np.float32)
-        pictures = torch.from_numpy(grey).unsqueeze(1).expand(-1, 3, -1, -1)
+        grey = np.empty((count, size, size), dtype=np.uint8)
+        for label, (surface, photo) in enumerate(zip(SURFACES, photos, strict=True)):
+            corners = blocks(*photo.size, surface.block, seed, surface.name)[split]
+            chosen = np.flatnonzero(labels == label)
+            grey[chosen] = cut(photo, corners, surface.block, len(chosen), size, rng)
+        pictures = torch.from_numpy(grey / np.float32(255)).unsqueeze(1).expand(-1, 3, -1, -1)
         splits[split] = (expose(relight(pictures, LIGHT, rng), SENSOR, rng), labels)
     return splits
