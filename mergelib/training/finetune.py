@@ -27,9 +27,9 @@ from mergelib.training.augment import random_colour, random_view
 class FineTuning:
     """The recipe. `warmup` is the share of steps in which the rate rises from zero."""
 
-    epochs: int = 5
+    epochs: int = 7
     batch: int = 32
-    lr: float = 7e-4
+    lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.1
     clip: float = 1.0
