@@ -30,7 +30,7 @@ def tune(
     expert: Mapping[str, float],
     limit: int | None = None,
 ) -> Tuned:
-    """Choose λ for merge(scale=λ) by mean accuracy on val (first `limit` images a task), then test."""
+    """Choose λ by mean accuracy on val (first `limit` images a task), then measure on test."""
     scale = best_scale(bench.sweep(merge, scales, split="val", limit=limit))
     return Tuned(scale, bench.evaluate(merge(scale=scale), expert=expert))
 

@@ -2,10 +2,10 @@
 
 from mergelib.figures.accuracy import accuracy_dots, accuracy_matrix, growth_curve, scale_curve
 from mergelib.figures.images import contact_sheet
+from mergelib.figures.planes import loss_plane
 from mergelib.figures.style import METHOD_STYLES, method_style, use_style
 from mergelib.figures.training import pretraining_curve
 from mergelib.figures.vectors import cosine_matrix, depth_profile
-from mergelib.figures.planes import loss_plane  # isort: skip
 
 __all__ = [
     "METHOD_STYLES",

@@ -63,7 +63,7 @@ def scale_curve(val: pd.DataFrame, test: pd.DataFrame, chosen: float, base: floa
     accuracies drawn as horizontals, `chosen` the λ picked on val. Returns the figure.
     """
     figure, axis = plt.subplots(figsize=(WIDTH, 3.4))
-    for k, task in enumerate(test):
+    for task in test:
         axis.plot(test.index, 100 * test[task], color=GREY, alpha=0.45, linewidth=0.8)
         axis.annotate(
             task,
