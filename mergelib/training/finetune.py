@@ -43,7 +43,7 @@ class FineTuning:
 RECIPES = {
     "pico": FineTuning(epochs=6, batch=32, lr=5e-3),
     "desk": FineTuning(),
-    "standard": FineTuning(epochs=6),
+    "standard": FineTuning(epochs=5),
 }
 
 
