@@ -110,5 +110,6 @@ rule suite:
         SUITE,
     params:
         key=PLAN.suite,
+    threads: 2
     shell:
         "{STUDY} prepare --stage suite --profile {PROFILE}"
