@@ -27,7 +27,7 @@ from mergelib.training.augment import random_colour, random_view
 class FineTuning:
     """The recipe. `warmup` is the share of steps in which the rate rises from zero."""
 
-    epochs: int = 7
+    epochs: int = 6
     batch: int = 32
     lr: float = 1e-3
     weight_decay: float = 0.05
