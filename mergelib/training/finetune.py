@@ -29,7 +29,7 @@ class FineTuning:
 
     epochs: int = 6
     batch: int = 32
-    lr: float = 1e-3
+    lr: float = 5e-4
     weight_decay: float = 0.05
     warmup: float = 0.1
     clip: float = 1.0
