@@ -9,6 +9,7 @@ import mergelib as ml
 import mergelib.evaluation
 from mergelib import analysis
 from mergelib.analysis.growth import windows
+from mergelib.figures.accuracy import spread
 from mergelib.workbench import best_scale, open_workbench
 
 
@@ -155,3 +156,10 @@ def test_a_random_method_reports_the_mean_and_spread_over_seeds(bench):
     means = [bench.evaluate(merge(0.3, s))["accuracy"].mean() for s in (0, 1, 2)]
     assert result.mean == pytest.approx(np.mean(means))
     assert spread == pytest.approx(np.std(means))
+
+
+def test_labels_are_spread_without_changing_their_order():
+    heights = np.array([1.0, 1.5, 2.0, 50.0])
+    moved = spread(heights, 4.0)
+    assert moved.tolist() == [1.0, 5.0, 9.0, 50.0]
+    assert spread(np.array([0.0, 10.0]), 4.0).tolist() == [0.0, 10.0]

@@ -56,6 +56,15 @@ def accuracy_matrix(matrix: pd.DataFrame, row_title: str, column_title: str):
     return figure
 
 
+LABEL_GAP = 4.2  # per cent: the height of a small label
+
+
+def spread(heights: np.ndarray, gap: float) -> np.ndarray:
+    """Rising heights moved upwards as little as needed to be at least `gap` apart."""
+    steps = gap * np.arange(len(heights))
+    return np.maximum.accumulate(heights - steps) + steps
+
+
 def scale_curve(val: pd.DataFrame, test: pd.DataFrame, chosen: float, base: float, expert: float):
     """Mean accuracy against the scale λ on val and test, tasks as thin lines (test).
 
@@ -65,15 +74,11 @@ def scale_curve(val: pd.DataFrame, test: pd.DataFrame, chosen: float, base: floa
     figure, axis = plt.subplots(figsize=(WIDTH, 3.4))
     for task in test:
         axis.plot(test.index, 100 * test[task], color=GREY, alpha=0.45, linewidth=0.8)
-        axis.annotate(
-            task,
-            (test.index[-1], 100 * test[task].iloc[-1]),
-            xytext=(4, 0),
-            textcoords="offset points",
-            fontsize=6.5,
-            color=GREY,
-            va="center",
-        )
+    ends = 100 * test.iloc[-1].sort_values()
+    for task, height in zip(ends.index, spread(ends.to_numpy(), LABEL_GAP), strict=True):
+        where = (test.index[-1], height)
+        look = {"fontsize": 6.5, "color": GREY, "va": "center", "annotation_clip": False}
+        axis.annotate(task, where, (5, 0), textcoords="offset points", **look)
     style = method_style("task_arithmetic")
     axis.plot(test.index, 100 * test.mean(axis=1), label="test, mean of the tasks", **style)
     axis.plot(

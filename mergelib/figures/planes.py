@@ -36,7 +36,7 @@ def loss_plane(plane, points=None):
         axis.plot([0, 1, 1, 0, 0], [0, 0, 1, 1, 0], color=BLACK, linewidth=0.6, linestyle=":")
         axis.grid(False)
     axes[0].set_ylabel(f"α of {plane.tasks[1]}")
-    figure.colorbar(filled, ax=axes, label="cross-entropy (nats)", shrink=0.9)
+    figure.colorbar(filled, ax=axes, label="cross-entropy (nats)", shrink=0.9, format="%.1f")
     if points:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(points))
