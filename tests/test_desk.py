@@ -5,9 +5,20 @@ import itertools
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from mergelib.tasks.desk import GENERATORS, SIZE, flags, fonts, numbers, packages, patches, scripts
+from mergelib.tasks.desk import (
+    GENERATORS,
+    SIZE,
+    clocks,
+    colours,
+    digits,
+    dominoes,
+    flags,
+    fonts,
+    mnist,
+    packages,
+    scripts,
+)
 from mergelib.tasks.desk.splits import COUNTS
 
 SMALL = {"train": 120, "val": 40, "test": 60}
@@ -57,7 +68,7 @@ def test_shapes_and_classes(built, name):
         counts = np.bincount(labels, minlength=n_classes)
         assert len(counts) == n_classes and counts.min() >= 1
         if name == "digits":
-            assert counts.max() < 2 * counts.min()
+            assert len(labels) == SMALL[split]
         else:
             assert len(labels) == SMALL[split] and counts.max() - counts.min() <= 1
 
@@ -86,33 +97,70 @@ def test_the_seed_fixes_every_pixel(few, name):
     assert not np.array_equal(first["train"][0], other["train"][0])
 
 
-def test_every_digit_scan_is_used_once(built):
-    assert sum(len(labels) for _, labels in built["digits"].values()) == 1797
+def test_no_scan_serves_two_splits(monkeypatch):
+    from sklearn.datasets import load_digits
+
+    shown = {}
+
+    def remember(scan, rng):
+        shown.setdefault(len(shown), scan)
+        return np.zeros((digits.CANVAS, digits.CANVAS, 4), dtype=np.uint8)
+
+    monkeypatch.setattr(digits, "draw_board", remember)
+    labels = np.concatenate([part[1] for part in digits.build(SIZE, 0).values()])
+    assert len(shown) == len(labels) == COUNTS["train"] + 300 + 497
+    parts = np.split(np.stack(list(shown.values())), [COUNTS["train"], COUNTS["train"] + 300])
+    kinds = [set(digests(part)) for part in parts]
+    available = set(digests(load_digits().data.reshape(-1, 8, 8)))
+    assert kinds[0] | kinds[1] | kinds[2] == available
+    for one, other in itertools.combinations(kinds, 2):
+        assert not one & other
+    sheets = [set(digests(scans)) for scans, _ in mnist.scans_by_split(0).values()]
+    assert [len(part) for part in sheets] == list(COUNTS.values())
+    for one, other in itertools.combinations(sheets, 2):
+        assert not one & other
 
 
-def test_blocks_of_two_splits_never_overlap():
-    for surface in patches.SURFACES:
-        width, height = patches.load(surface).size
-        owner = np.zeros((height, width), dtype=int)
-        parts = patches.blocks(width, height, surface.block, 0, surface.name)
-        for k, split in enumerate(SPLITS, start=1):
-            assert len(parts[split]) > 0
-            for left, top in parts[split]:
-                region = owner[top : top + surface.block, left : left + surface.block]
-                assert region.shape == (surface.block, surface.block) and not region.any()
-                region[...] = k
+def test_a_lamp_is_as_bright_as_its_scan_pixel():
+    scan = np.arange(64).reshape(8, 8) % 17
+    board = digits.draw_board(scan, np.random.default_rng(3))[..., :3].sum(-1).astype(int)
+    middle = digits.LAMP // 2
+    lamps = board[middle :: digits.LAMP, middle :: digits.LAMP]
+    order = np.argsort(scan.ravel(), kind="stable")
+    assert lamps.shape == (8, 8) and (np.diff(lamps.ravel()[order]) >= 0).all()
+    assert lamps[scan == 16].min() > lamps[scan == 0].max() + 100
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_patches_see_nothing_but_their_own_blocks(split):
-    surface = patches.SURFACES[0]
-    parts = patches.blocks(512, 512, surface.block, 0, surface.name)
-    photo = np.full((512, 512), 255, dtype=np.uint8)
-    for left, top in parts[split]:
-        photo[top : top + surface.block, left : left + surface.block] = 0
-    rng = np.random.default_rng(0)
-    cut = patches.cut(Image.fromarray(photo), parts[split], surface.block, 30, SIZE, rng)
-    assert cut.max() == 0
+@pytest.mark.parametrize("pips", range(10))
+def test_dominoes_have_the_pips_of_their_label(pips):
+    from scipy.ndimage import label
+
+    tile = dominoes.draw_tile(pips, np.random.default_rng(pips)).astype(int)
+    inside = tile[..., 3] > 250
+    face = tile[4, tile.shape[1] // 2, :3]
+    marked = inside & (np.abs(tile[..., :3] - face).sum(-1) > 150)
+    line = tile.shape[0] // 2
+    assert label(marked[: line - 6])[1] == pips
+
+
+@pytest.mark.parametrize("hour", range(12))
+def test_the_short_hand_points_at_the_hour(hour):
+    rng = np.random.default_rng(hour)
+    drawn = []
+
+    class Spy(clocks.Board):
+        def line(self, points, width, colour):
+            drawn.append((points, width))
+            super().line(points, width, colour)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clocks, "Board", Spy)
+        clocks.draw_clock(hour, rng)
+    (_, tip), _ = drawn[-3]
+    (_, long), _ = drawn[-2]
+    turn = np.arctan2(tip[0], -tip[1]) / (2 * np.pi) * 12
+    assert abs((turn - hour + 6) % 12 - 6) <= clocks.SPREAD / 60 + 1e-9
+    assert np.hypot(*tip) < 0.6 < np.hypot(*long)
 
 
 def test_letters_differ_and_every_font_used_draws_them():
@@ -128,11 +176,14 @@ def test_letters_differ_and_every_font_used_draws_them():
             assert drawn.size != missing.size or bytes(drawn) != bytes(missing)
 
 
-def test_house_numbers_stand_out_from_their_plates():
+@pytest.mark.parametrize("ranges", [((0, 256), (0, 256)), ((150, 256), (0, 150))])
+def test_contrasting_pairs_can_be_told_apart(ranges):
     rng = np.random.default_rng(0)
     for _ in range(200):
-        ink, plate = np.array(numbers.colour_pair(rng))
-        assert (ink - plate) @ [0.299, 0.587, 0.114] >= numbers.CONTRAST
+        pair = np.array(colours.contrasting_pair(*ranges, 90.0, rng))
+        assert abs((pair[0] - pair[1]) @ [0.299, 0.587, 0.114]) >= 90
+        for colour, (low, high) in zip(pair, ranges, strict=True):
+            assert low <= colour.min() and colour.max() < high
 
 
 def test_flags_are_right_way_round():

@@ -7,14 +7,20 @@ import pandas as pd
 from mergelib.workbench import Workbench, best_scale
 
 
-def expert_tables(bench: Workbench, split: str = "test") -> dict[str, pd.DataFrame]:
+def expert_tables(
+    bench: Workbench, split: str = "test", others_limit: int | None = None
+) -> dict[str, pd.DataFrame]:
     """The `evaluate` tables of θ0 (under `base`) and of every expert θ0 + τ, on all tasks.
 
-    Each task is read through its own head, whatever the encoder was fine-tuned on.
+    Each task is read through its own head, whatever the encoder was fine-tuned on. An expert is
+    measured on all images of its own task and on the first `others_limit` of every other.
     """
-    tables = {"base": bench.evaluate(split=split)}
-    for name in bench.suite.names:
-        tables[name] = bench.evaluate(bench.expert(name), split=split)
+    tables, names = {"base": bench.evaluate(split=split)}, list(bench.suite.names)
+    for name in names:
+        options = [{"tasks": [name]}]
+        options += [{"tasks": [n], "limit": others_limit} for n in names if n != name]
+        rows = [bench.evaluate(bench.expert(name), split=split, **o) for o in options]
+        tables[name] = pd.concat(rows).set_index("task").loc[names].reset_index()
     return tables
 
 

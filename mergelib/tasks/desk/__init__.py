@@ -7,12 +7,12 @@ Every generator is a module with `ABOUT` and `build(size, seed)`, which returns
 from types import ModuleType
 
 from mergelib.tasks.desk import (
-    aerial,
+    clocks,
     digits,
+    dominoes,
     flags,
     mnist,
     numbers,
-    patches,
     scripts,
     signs,
 )
@@ -21,7 +21,7 @@ from mergelib.tasks.desk.about import About
 SIZE = 48
 GENERATORS: dict[str, ModuleType] = {
     module.ABOUT.name: module
-    for module in (digits, mnist, patches, numbers, signs, scripts, flags, aerial)
+    for module in (digits, mnist, numbers, signs, scripts, flags, clocks, dominoes)
 }
 
 __all__ = ["GENERATORS", "SIZE", "About"]

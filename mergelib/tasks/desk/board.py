@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mergelib.tasks.desk import fonts
+from mergelib.tasks.desk.colours import Colour
 
-Colour = tuple[int, int, int]
 Point = tuple[float, float]
 FINE = 3
 

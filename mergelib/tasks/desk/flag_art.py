@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from functools import partial
 
-from mergelib.tasks.desk.board import Board, Colour
+from mergelib.tasks.desk.board import Board
+from mergelib.tasks.desk.colours import Colour
 
 WIDTH, HEIGHT = 120, 80
 HALF = HEIGHT / WIDTH

@@ -15,7 +15,7 @@ class Light:
     exposure: factor (log-uniform); cast: each channel's factor within 1 ± cast; gradient: the
     brightness changes by up to ± this from centre to edge; shadow: chance of a half-plane in
     shadow, depth: how much of its light a shadow takes at most; contrast: factor about the
-    picture's mean; grey: chance that the picture has no colour.
+    picture's mean.
     """
 
     exposure: tuple[float, float] = (0.6, 1.3)
@@ -24,7 +24,6 @@ class Light:
     shadow: float = 0.25
     depth: float = 0.5
     contrast: tuple[float, float] = (0.7, 1.1)
-    grey: float = 0.0
 
 
 def relight(images: torch.Tensor, light: Light, rng: np.random.Generator) -> torch.Tensor:
@@ -46,7 +45,5 @@ def relight(images: torch.Tensor, light: Light, rng: np.random.Generator) -> tor
     exposure = column(np.exp(rng.uniform(*np.log(light.exposure), n)))
     cast = column(rng.uniform(1 - light.cast, 1 + light.cast, (n, 3)))
     lit = images * brightness * exposure * cast
-    luma = (lit * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    lit = torch.where(column(rng.random(n)) < light.grey, luma.expand_as(lit), lit)
     mean = lit.mean(dim=(1, 2, 3), keepdim=True)
     return mean + (lit - mean) * column(rng.uniform(*light.contrast, n))

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from mergelib.tasks.desk import backgrounds, fonts
 from mergelib.tasks.desk.about import About
 from mergelib.tasks.desk.camera import Pose
+from mergelib.tasks.desk.colours import DARK, contrasting_pair
 from mergelib.tasks.desk.lighting import Light
 from mergelib.tasks.desk.scene import Shot, photograph
 from mergelib.tasks.desk.sensor import Sensor
@@ -51,14 +52,6 @@ ABOUT = About(
 )
 
 
-def colour_pair(rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """A light colour for the digits and a dark one for the plate, CONTRAST apart in luma."""
-    while True:
-        light, dark = rng.integers(150, 256, 3), rng.integers(0, 150, 3)
-        if (light - dark) @ [0.299, 0.587, 0.114] >= CONTRAST:
-            return tuple(light.tolist()), tuple(dark.tolist())
-
-
 def draw_plate(draw: ImageDraw.ImageDraw, half: float, colour, rim, rng) -> None:
     """A plate around the middle of the canvas: rectangular, rounded or oval, maybe rimmed."""
     middle = CANVAS / 2
@@ -77,7 +70,7 @@ def draw_plate(draw: ImageDraw.ImageDraw, half: float, colour, rim, rng) -> None
 
 def draw_number(label: int, names: tuple[str, ...], rng: np.random.Generator) -> np.ndarray:
     """One house number with digit `label` in the middle: (CANVAS, CANVAS, 4) uint8."""
-    ink, paint = colour_pair(rng)
+    ink, paint = contrasting_pair((150, 256), DARK, CONTRAST, rng)
     face = fonts.font(names[rng.integers(len(names))], int(rng.integers(*FONT_SIZE)))
     present = rng.random(2) < NEIGHBOUR
     text = [

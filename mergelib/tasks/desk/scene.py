@@ -21,6 +21,14 @@ class Shot:
     sensor: Sensor = field(default_factory=Sensor)
 
 
+STEADY = Shot(
+    pose=Pose(scale=(0.98, 1.06), degrees=2, aspect=1.03, shear=0.02, tilt=0.02, shift=0.02),
+    light=Light(exposure=(0.8, 1.2), cast=0.1, gradient=0.1, shadow=0.0, contrast=(0.85, 1.1)),
+    sensor=Sensor(blur=(0.2, 0.4), motion=(0.0, 0.5), noise=(0.0, 0.02)),
+)
+"""A camera on a stand, straight before the object, in even light."""
+
+
 def photograph(
     objects: np.ndarray, backgrounds: np.ndarray, shot: Shot, rng: np.random.Generator
 ) -> np.ndarray:

@@ -1,0 +1,96 @@
+"""Clocks: which full hour is nearest?
+
+The long hand is within `SPREAD` minutes of twelve and the short hand accordingly close to its
+hour, so the short hand decides; a thin hand for the seconds points anywhere.
+"""
+
+import numpy as np
+
+from mergelib.tasks.desk import backgrounds
+from mergelib.tasks.desk.about import About
+from mergelib.tasks.desk.board import Board
+from mergelib.tasks.desk.camera import Pose
+from mergelib.tasks.desk.colours import ANY, Colour, contrasting_pair
+from mergelib.tasks.desk.lighting import Light
+from mergelib.tasks.desk.scene import Shot, photograph
+from mergelib.tasks.desk.sensor import Sensor
+from mergelib.tasks.desk.splits import Splits, rendered_splits
+
+CANVAS = 112
+SPREAD = 8
+CONTRAST = 90.0
+NUMERALS = (
+    ("12", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"),
+    ("XII", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI"),
+    ("12", "", "", "3", "", "", "6", "", "", "9", "", ""),
+    ("",) * 12,
+)
+FONTS = ("DejaVu Sans Bold", "STIX Bold", "Roboto", "Source Serif Bold")
+SHOT = Shot(
+    pose=Pose(scale=(0.92, 1.06), degrees=3, aspect=1.06, shear=0.03, tilt=0.04, shift=0.04),
+    light=Light(exposure=(0.7, 1.2), cast=0.1, gradient=0.25, shadow=0.25, contrast=(0.7, 1.1)),
+    sensor=Sensor(blur=(0.2, 0.4), motion=(0.0, 0.5), noise=(0.0, 0.02)),
+)
+ABOUT = About(
+    name="clocks",
+    title="Clocks",
+    classes=tuple(f"about {hour} o'clock" for hour in (12, *range(1, 12))),
+    origin="rendered over photographs",
+    note="Clock faces drawn in many styles and photographed by a simulated camera; "
+    f"{backgrounds.NOTE}.",
+    templates=("a photo of a clock at {}.",),
+)
+
+
+def on_circle(turn: float, radius: float) -> tuple[float, float]:
+    """The point at `turn` (share of a full turn, clockwise from the top) and `radius`."""
+    angle = 2 * np.pi * turn
+    return radius * np.sin(angle), -radius * np.cos(angle)
+
+
+def draw_dial(board: Board, ink: Colour, dial: Colour, rng: np.random.Generator) -> None:
+    """Rim, dial, ticks and numerals."""
+    rim = tuple(rng.integers(0, 256, 3).tolist())
+    edge = rng.uniform(0.03, 0.14)
+    if rng.random() < 0.7:
+        board.disc(0, 0, 0.97, rim)
+        board.disc(0, 0, 0.97 - edge, dial)
+    else:
+        board.rectangle(-0.92, -0.92, 0.92, 0.92, rim)
+        board.rectangle(edge - 0.92, edge - 0.92, 0.92 - edge, 0.92 - edge, dial)
+    numerals, font = NUMERALS[rng.integers(len(NUMERALS))], FONTS[rng.integers(len(FONTS))]
+    tick = rng.uniform(0.02, 0.05)
+    for hour, words in enumerate(numerals):
+        if words:
+            x, y = on_circle(hour / 12, 0.68)
+            board.text(x, y, words, 0.17, font, ink)
+        else:
+            board.line([on_circle(hour / 12, r) for r in (0.68, 0.78)], tick, ink)
+
+
+def draw_clock(hour: int, rng: np.random.Generator) -> np.ndarray:
+    """A clock within SPREAD minutes of the full hour: (CANVAS, CANVAS, 4) uint8."""
+    board, minutes = Board(CANVAS, CANVAS), rng.uniform(-SPREAD, SPREAD)
+    ink, dial = contrasting_pair(ANY, ANY, CONTRAST, rng)
+    draw_dial(board, ink, dial, rng)
+    thick = rng.uniform(0.08, 0.14)
+    hands = (
+        ((hour + minutes / 60) / 12, rng.uniform(0.42, 0.55), thick, ink),
+        (minutes / 60, rng.uniform(0.72, 0.85), 0.7 * thick, ink),
+        (rng.random(), 0.8, 0.025, tuple(rng.integers(0, 256, 3).tolist())),
+    )
+    for turn, length, width, colour in hands:
+        board.line([on_circle(turn, -0.1), on_circle(turn, length)], width, colour)
+    return board.pixels()
+
+
+def render(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Pictures (n, size, size, 3) of clocks at the given hours."""
+    objects = np.stack([draw_clock(int(label), rng) for label in labels])
+    behind = backgrounds.random_backgrounds(len(labels), size, rng)
+    return photograph(objects, behind, SHOT, rng)
+
+
+def build(size: int, seed: int) -> Splits:
+    """Rendered afresh for every split."""
+    return rendered_splits("clocks", len(ABOUT.classes), render, size, seed)

@@ -1,0 +1,73 @@
+"""Dominoes: how many pips are on the upper half? The lower half is the distractor."""
+
+import numpy as np
+
+from mergelib.tasks.desk import backgrounds
+from mergelib.tasks.desk.about import About
+from mergelib.tasks.desk.board import Board
+from mergelib.tasks.desk.camera import Pose
+from mergelib.tasks.desk.colours import ANY, Colour, contrasting_pair
+from mergelib.tasks.desk.lighting import Light
+from mergelib.tasks.desk.scene import Shot, photograph
+from mergelib.tasks.desk.sensor import Sensor
+from mergelib.tasks.desk.splits import Splits, rendered_splits
+
+CANVAS = 120
+CONTRAST = 110.0
+PIPS = {
+    0: "... ... ...",
+    1: "... .o. ...",
+    2: "o.. ... ..o",
+    3: "o.. .o. ..o",
+    4: "o.o ... o.o",
+    5: "o.o .o. o.o",
+    6: "o.o o.o o.o",
+    7: "o.o ooo o.o",
+    8: "ooo o.o ooo",
+    9: "ooo ooo ooo",
+}
+SHOT = Shot(
+    pose=Pose(scale=(1.0, 1.1), degrees=5, aspect=1.1, shear=0.05, tilt=0.06, shift=0.04),
+    light=Light(exposure=(0.7, 1.2), cast=0.1, gradient=0.25, shadow=0.25, contrast=(0.7, 1.1)),
+    sensor=Sensor(blur=(0.2, 0.4), motion=(0.0, 0.5), noise=(0.0, 0.03)),
+)
+ABOUT = About(
+    name="dominoes",
+    title="Dominoes",
+    classes=tuple(f"{pips} pips" for pips in PIPS),
+    origin="rendered over photographs",
+    note="Tiles of the double-nine set drawn in many colours and photographed by a simulated "
+    f"camera; {backgrounds.NOTE}.",
+    templates=("a photo of a domino with {} on its upper half.",),
+)
+
+
+def draw_half(board: Board, pips: int, middle: float, colour: Colour, radius: float) -> None:
+    """The pips of one half, whose middle is at height `middle`."""
+    for row, marks in enumerate(PIPS[pips].split()):
+        for column, mark in enumerate(marks):
+            if mark == "o":
+                board.disc(0.31 * (column - 1), middle + 0.29 * (row - 1), radius, colour)
+
+
+def draw_tile(upper: int, rng: np.random.Generator) -> np.ndarray:
+    """A tile with `upper` pips above and any number below: (CANVAS, CANVAS, 4) uint8."""
+    board, (tile, pip) = Board(CANVAS, CANVAS), contrasting_pair(ANY, ANY, CONTRAST, rng)
+    board.rectangle(-0.52, -0.98, 0.52, 0.98, tile)
+    half, radius = rng.uniform(0.3, 0.45), rng.uniform(0.09, 0.125)
+    board.line([(-half, 0), (half, 0)], rng.uniform(0.03, 0.06), pip)
+    draw_half(board, upper, -0.5, pip, radius)
+    draw_half(board, int(rng.integers(len(PIPS))), 0.5, pip, radius)
+    return board.pixels()
+
+
+def render(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Pictures (n, size, size, 3) of tiles with the given upper halves."""
+    objects = np.stack([draw_tile(int(label), rng) for label in labels])
+    behind = backgrounds.random_backgrounds(len(labels), size, rng)
+    return photograph(objects, behind, SHOT, rng)
+
+
+def build(size: int, seed: int) -> Splits:
+    """Rendered afresh for every split."""
+    return rendered_splits("dominoes", len(PIPS), render, size, seed)
