@@ -18,6 +18,7 @@ from mergelib.tasks.desk import (
     mnist,
     packages,
     scripts,
+    sheets,
 )
 from mergelib.tasks.desk.splits import COUNTS
 
@@ -97,38 +98,28 @@ def test_the_seed_fixes_every_pixel(few, name):
     assert not np.array_equal(first["train"][0], other["train"][0])
 
 
-def test_no_scan_serves_two_splits(monkeypatch):
-    from sklearn.datasets import load_digits
-
-    shown = {}
-
-    def remember(scan, rng):
-        shown.setdefault(len(shown), scan)
-        return np.zeros((digits.CANVAS, digits.CANVAS, 4), dtype=np.uint8)
-
-    monkeypatch.setattr(digits, "draw_board", remember)
-    labels = np.concatenate([part[1] for part in digits.build(SIZE, 0).values()])
-    assert len(shown) == len(labels) == COUNTS["train"] + 300 + 497
-    parts = np.split(np.stack(list(shown.values())), [COUNTS["train"], COUNTS["train"] + 300])
-    kinds = [set(digests(part)) for part in parts]
-    available = set(digests(load_digits().data.reshape(-1, 8, 8)))
-    assert kinds[0] | kinds[1] | kinds[2] == available
+@pytest.mark.parametrize("module", [digits, mnist])
+def test_no_scan_serves_two_splits(module):
+    parts = module.scans_by_split(0)
+    kinds = [set(digests(scans)) for scans, _ in parts.values()]
     for one, other in itertools.combinations(kinds, 2):
         assert not one & other
-    sheets = [set(digests(scans)) for scans, _ in mnist.scans_by_split(0).values()]
-    assert [len(part) for part in sheets] == list(COUNTS.values())
-    for one, other in itertools.combinations(sheets, 2):
-        assert not one & other
+    for split in ("val", "test"):
+        assert len(kinds[SPLITS.index(split)]) == len(parts[split][1])
 
 
-def test_a_lamp_is_as_bright_as_its_scan_pixel():
-    scan = np.arange(64).reshape(8, 8) % 17
-    board = digits.draw_board(scan, np.random.default_rng(3))[..., :3].sum(-1).astype(int)
-    middle = digits.LAMP // 2
-    lamps = board[middle :: digits.LAMP, middle :: digits.LAMP]
-    order = np.argsort(scan.ravel(), kind="stable")
-    assert lamps.shape == (8, 8) and (np.diff(lamps.ravel()[order]) >= 0).all()
-    assert lamps[scan == 16].min() > lamps[scan == 0].max() + 100
+def test_all_digit_scans_are_used():
+    kinds = [set(digests(scans)) for scans, _ in digits.scans_by_split(0).values()]
+    assert sum(map(len, kinds)) == 1797
+
+
+def test_ink_is_dark_where_the_scan_is_strong():
+    strength = np.zeros((28, 28))
+    strength[8:20, 8:20] = 1
+    sheet = sheets.draw_sheet(strength, np.random.default_rng(0)).astype(float)
+    luma = sheet[..., :3] @ [0.299, 0.587, 0.114]
+    assert luma[5, 5] - luma[56, 56] >= sheets.CONTRAST
+    assert (sheet[..., 3] == 255).all()
 
 
 @pytest.mark.parametrize("pips", range(10))
@@ -139,8 +130,8 @@ def test_dominoes_have_the_pips_of_their_label(pips):
     inside = tile[..., 3] > 250
     face = tile[4, tile.shape[1] // 2, :3]
     marked = inside & (np.abs(tile[..., :3] - face).sum(-1) > 150)
-    line = tile.shape[0] // 2
-    assert label(marked[: line - 6])[1] == pips
+    line = round(tile.shape[0] * (1 + dominoes.FOLD) / 2)
+    assert label(marked[: line - 4])[1] == pips
 
 
 @pytest.mark.parametrize("hour", range(12))

@@ -27,9 +27,9 @@ from mergelib.training.augment import random_colour, random_view
 class FineTuning:
     """The recipe. `warmup` is the share of steps in which the rate rises from zero."""
 
-    epochs: int = 4
+    epochs: int = 3
     batch: int = 16
-    lr: float = 5e-4
+    lr: float = 4e-4
     weight_decay: float = 0.05
     warmup: float = 0.1
     clip: float = 1.0
@@ -45,7 +45,7 @@ class FineTuning:
 RECIPES = {
     "pico": FineTuning(epochs=6, batch=32, lr=5e-3, crop=0.7, degrees=8.0, colour=0.3),
     "desk": FineTuning(),
-    "standard": FineTuning(crop=0.7, degrees=8.0, colour=0.3),
+    "standard": FineTuning(epochs=4, crop=0.7, degrees=8.0, colour=0.3),
 }
 
 

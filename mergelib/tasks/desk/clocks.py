@@ -1,7 +1,7 @@
 """Clocks: which full hour is nearest?
 
 The long hand is within `SPREAD` minutes of twelve and the short hand accordingly close to its
-hour, so the short hand decides; a thin hand for the seconds points anywhere.
+hour, so the short hand decides.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from mergelib.tasks.desk.sensor import Sensor
 from mergelib.tasks.desk.splits import Splits, rendered_splits
 
 CANVAS = 112
-SPREAD = 8
+SPREAD = 6
 CONTRAST = 90.0
 NUMERALS = (
     ("12", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"),
@@ -27,7 +27,7 @@ NUMERALS = (
 )
 FONTS = ("DejaVu Sans Bold", "STIX Bold", "Roboto", "Source Serif Bold")
 SHOT = Shot(
-    pose=Pose(scale=(0.92, 1.06), degrees=3, aspect=1.06, shear=0.03, tilt=0.04, shift=0.04),
+    pose=Pose(scale=(0.92, 1.06), degrees=2, aspect=1.05, shear=0.02, tilt=0.03, shift=0.03),
     light=Light(exposure=(0.7, 1.2), cast=0.1, gradient=0.25, shadow=0.25, contrast=(0.7, 1.1)),
     sensor=Sensor(blur=(0.2, 0.4), motion=(0.0, 0.5), noise=(0.0, 0.02)),
 )
@@ -73,14 +73,13 @@ def draw_clock(hour: int, rng: np.random.Generator) -> np.ndarray:
     board, minutes = Board(CANVAS, CANVAS), rng.uniform(-SPREAD, SPREAD)
     ink, dial = contrasting_pair(ANY, ANY, CONTRAST, rng)
     draw_dial(board, ink, dial, rng)
-    thick = rng.uniform(0.08, 0.14)
+    thick = rng.uniform(0.12, 0.18)
     hands = (
-        ((hour + minutes / 60) / 12, rng.uniform(0.42, 0.55), thick, ink),
-        (minutes / 60, rng.uniform(0.72, 0.85), 0.7 * thick, ink),
-        (rng.random(), 0.8, 0.025, tuple(rng.integers(0, 256, 3).tolist())),
+        ((hour + minutes / 60) / 12, rng.uniform(0.42, 0.55), thick),
+        (minutes / 60, rng.uniform(0.72, 0.85), 0.6 * thick),
     )
-    for turn, length, width, colour in hands:
-        board.line([on_circle(turn, -0.1), on_circle(turn, length)], width, colour)
+    for turn, length, width in hands:
+        board.line([on_circle(turn, -0.1), on_circle(turn, length)], width, ink)
     return board.pixels()
 
 

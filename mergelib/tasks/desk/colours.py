@@ -4,7 +4,7 @@ import numpy as np
 
 Colour = tuple[int, int, int]
 LUMA = (0.299, 0.587, 0.114)
-ANY, DARK, LIGHT = (0, 256), (0, 150), (130, 256)
+ANY, DARK = (0, 256), (0, 150)
 
 
 def contrasting_pair(

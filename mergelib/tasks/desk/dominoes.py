@@ -1,4 +1,7 @@
-"""Dominoes: how many pips are on the upper half? The lower half is the distractor."""
+"""Dominoes from close by: how many pips are on the upper half?
+
+Of the lower half, the distractor, only a part is in the picture.
+"""
 
 import numpy as np
 
@@ -14,6 +17,7 @@ from mergelib.tasks.desk.splits import Splits, rendered_splits
 
 CANVAS = 120
 CONTRAST = 110.0
+FOLD = 0.48
 PIPS = {
     0: "... ... ...",
     1: "... .o. ...",
@@ -27,7 +31,7 @@ PIPS = {
     9: "ooo ooo ooo",
 }
 SHOT = Shot(
-    pose=Pose(scale=(1.0, 1.1), degrees=5, aspect=1.1, shear=0.05, tilt=0.06, shift=0.04),
+    pose=Pose(scale=(0.95, 1.05), degrees=4, aspect=1.06, shear=0.04, tilt=0.05, shift=0.03),
     light=Light(exposure=(0.7, 1.2), cast=0.1, gradient=0.25, shadow=0.25, contrast=(0.7, 1.1)),
     sensor=Sensor(blur=(0.2, 0.4), motion=(0.0, 0.5), noise=(0.0, 0.03)),
 )
@@ -47,17 +51,17 @@ def draw_half(board: Board, pips: int, middle: float, colour: Colour, radius: fl
     for row, marks in enumerate(PIPS[pips].split()):
         for column, mark in enumerate(marks):
             if mark == "o":
-                board.disc(0.31 * (column - 1), middle + 0.29 * (row - 1), radius, colour)
+                board.disc(0.5 * (column - 1), middle + 0.42 * (row - 1), radius, colour)
 
 
 def draw_tile(upper: int, rng: np.random.Generator) -> np.ndarray:
     """A tile with `upper` pips above and any number below: (CANVAS, CANVAS, 4) uint8."""
     board, (tile, pip) = Board(CANVAS, CANVAS), contrasting_pair(ANY, ANY, CONTRAST, rng)
-    board.rectangle(-0.52, -0.98, 0.52, 0.98, tile)
-    half, radius = rng.uniform(0.3, 0.45), rng.uniform(0.09, 0.125)
-    board.line([(-half, 0), (half, 0)], rng.uniform(0.03, 0.06), pip)
-    draw_half(board, upper, -0.5, pip, radius)
-    draw_half(board, int(rng.integers(len(PIPS))), 0.5, pip, radius)
+    board.rectangle(-0.8, -0.98, 0.8, 1.1, tile)
+    half, radius = rng.uniform(0.5, 0.7), rng.uniform(0.14, 0.18)
+    board.line([(-half, FOLD), (half, FOLD)], rng.uniform(0.04, 0.08), pip)
+    draw_half(board, upper, FOLD - 0.72, pip, radius)
+    draw_half(board, int(rng.integers(len(PIPS))), FOLD + 0.72, pip, radius)
     return board.pixels()
 
 

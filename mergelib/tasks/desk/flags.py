@@ -27,7 +27,7 @@ SKY = 0.3
 NEIGHBOURS = 2
 BESIDE = Pose(scale=(0.6, 1.1), degrees=30, aspect=1.3, shear=0.25, tilt=0.2, shift=0.25)
 SHOT = Shot(
-    pose=Pose(scale=(0.55, 1.05), degrees=30, aspect=1.3, shear=0.25, tilt=0.25, shift=0.24),
+    pose=Pose(scale=(0.65, 1.05), degrees=20, aspect=1.2, shear=0.2, tilt=0.2, shift=0.16),
     light=Light(exposure=(0.6, 1.2), cast=0.2, gradient=0.3, shadow=0.4, contrast=(0.6, 1.1)),
     sensor=Sensor(blur=(0.2, 0.7), motion=(0.0, 1.5), noise=(0.0, 0.04)),
 )

