@@ -147,11 +147,11 @@ def test_the_short_hand_points_at_the_hour(hour):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clocks, "Board", Spy)
         clocks.draw_clock(hour, rng)
-    (_, tip), _ = drawn[-3]
-    (_, long), _ = drawn[-2]
+    (_, tip), _ = drawn[-2]
+    (_, long), _ = drawn[-1]
     turn = np.arctan2(tip[0], -tip[1]) / (2 * np.pi) * 12
     assert abs((turn - hour + 6) % 12 - 6) <= clocks.SPREAD / 60 + 1e-9
-    assert np.hypot(*tip) < 0.6 < np.hypot(*long)
+    assert np.hypot(*tip) < 0.65 < np.hypot(*long)
 
 
 def test_letters_differ_and_every_font_used_draws_them():

@@ -18,7 +18,7 @@ from mergelib.tasks.desk.splits import Splits, rendered_splits
 
 CANVAS = 112
 SPREAD = 6
-CONTRAST = 90.0
+CONTRAST = 110.0
 NUMERALS = (
     ("12", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"),
     ("XII", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI"),
@@ -73,10 +73,10 @@ def draw_clock(hour: int, rng: np.random.Generator) -> np.ndarray:
     board, minutes = Board(CANVAS, CANVAS), rng.uniform(-SPREAD, SPREAD)
     ink, dial = contrasting_pair(ANY, ANY, CONTRAST, rng)
     draw_dial(board, ink, dial, rng)
-    thick = rng.uniform(0.12, 0.18)
+    thick = rng.uniform(0.18, 0.24)
     hands = (
-        ((hour + minutes / 60) / 12, rng.uniform(0.42, 0.55), thick),
-        (minutes / 60, rng.uniform(0.72, 0.85), 0.6 * thick),
+        ((hour + minutes / 60) / 12, rng.uniform(0.5, 0.6), thick),
+        (minutes / 60, rng.uniform(0.72, 0.85), 0.25 * thick),
     )
     for turn, length, width in hands:
         board.line([on_circle(turn, -0.1), on_circle(turn, length)], width, ink)

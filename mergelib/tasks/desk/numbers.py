@@ -18,8 +18,8 @@ from mergelib.tasks.desk.splits import Splits, rendered_splits
 
 CANVAS = 128
 FONT_SIZE = (66, 84)
-NEIGHBOUR = 0.4
-PLATE = 0.65
+NEIGHBOUR = 0.15
+PLATE = 0.9
 FONTS = (
     "DejaVu Sans",
     "DejaVu Sans Bold",
@@ -34,7 +34,7 @@ FONTS = (
     "Fredoka One",
     "Hanken Grotesk Bold",
 )
-CONTRAST = 90.0
+CONTRAST = 110.0
 SHOT = Shot(
     pose=Pose(scale=(0.95, 1.1), degrees=4, aspect=1.08, shear=0.06, tilt=0.06, shift=0.03),
     light=Light(exposure=(0.7, 1.2), cast=0.1, gradient=0.25, shadow=0.25, contrast=(0.7, 1.1)),
