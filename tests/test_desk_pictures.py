@@ -73,12 +73,6 @@ def test_neutral_light_changes_nothing():
     torch.testing.assert_close(relight(pictures, EVEN, rng()), pictures)
 
 
-def test_grey_light_has_no_colour():
-    grey = relight(smooth_pictures(), Light(cast=0.3, grey=1.0), rng())
-    torch.testing.assert_close(grey[:, 0], grey[:, 1])
-    torch.testing.assert_close(grey[:, 0], grey[:, 2])
-
-
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 99))
 def test_blur_kernels_keep_the_brightness_and_the_centre(seed):
