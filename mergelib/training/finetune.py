@@ -40,8 +40,8 @@ class FineTuning:
     seed: int = 0
 
 
-# The rendered tasks of desk vary by themselves: stronger augmentation only slows their experts down
-# and lengthens the task vectors. Real images, of which there are few, want it.
+# The tasks of desk vary by themselves and need little augmentation; real images, of which there are
+# few, want more.
 RECIPES = {
     "pico": FineTuning(epochs=6, batch=32, lr=5e-3, crop=0.7, degrees=8.0, colour=0.3),
     "desk": FineTuning(),
