@@ -6,7 +6,7 @@ hour, so the short hand decides.
 
 import numpy as np
 
-from mergelib.tasks.desk import backgrounds
+from mergelib.tasks.desk import backgrounds, fonts
 from mergelib.tasks.desk.about import About
 from mergelib.tasks.desk.board import Board
 from mergelib.tasks.desk.camera import Pose
@@ -37,7 +37,7 @@ ABOUT = About(
     classes=tuple(f"about {hour} o'clock" for hour in (12, *range(1, 12))),
     origin="rendered over photographs",
     note="Clock faces drawn in many styles and photographed by a simulated camera; "
-    f"{backgrounds.NOTE}.",
+    f"{fonts.NOTE}; {backgrounds.NOTE}.",
     templates=("a photo of a clock at {}.",),
 )
 
