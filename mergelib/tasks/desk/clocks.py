@@ -12,7 +12,7 @@ from mergelib.tasks.desk.board import Board
 from mergelib.tasks.desk.camera import Pose
 from mergelib.tasks.desk.colours import ANY, Colour, contrasting_pair
 from mergelib.tasks.desk.lighting import Light
-from mergelib.tasks.desk.scene import Shot, photograph
+from mergelib.tasks.desk.scene import Shot, before_photographs
 from mergelib.tasks.desk.sensor import Sensor
 from mergelib.tasks.desk.splits import Splits, rendered_splits
 
@@ -86,8 +86,7 @@ def draw_clock(hour: int, rng: np.random.Generator) -> np.ndarray:
 def render(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Pictures (n, size, size, 3) of clocks at the given hours."""
     objects = np.stack([draw_clock(int(label), rng) for label in labels])
-    behind = backgrounds.random_backgrounds(len(labels), size, rng)
-    return photograph(objects, behind, SHOT, rng)
+    return before_photographs(objects, SHOT, size, rng)
 
 
 def build(size: int, seed: int) -> Splits:

@@ -12,7 +12,7 @@ from mergelib.tasks.desk.about import About
 from mergelib.tasks.desk.camera import Pose
 from mergelib.tasks.desk.colours import DARK, contrasting_pair
 from mergelib.tasks.desk.lighting import Light
-from mergelib.tasks.desk.scene import Shot, photograph
+from mergelib.tasks.desk.scene import Shot, before_photographs
 from mergelib.tasks.desk.sensor import Sensor
 from mergelib.tasks.desk.splits import Splits, rendered_splits
 
@@ -102,8 +102,7 @@ def draw_number(label: int, names: tuple[str, ...], rng: np.random.Generator) ->
 def render(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Pictures (n, size, size, 3) of house numbers with the given middle digits."""
     objects = np.stack([draw_number(int(label), FONTS, rng) for label in labels])
-    behind = backgrounds.random_backgrounds(len(labels), size, rng)
-    return photograph(objects, behind, SHOT, rng)
+    return before_photographs(objects, SHOT, size, rng)
 
 
 def build(size: int, seed: int) -> Splits:

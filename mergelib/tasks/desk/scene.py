@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from mergelib.tasks.desk.backgrounds import random_backgrounds
 from mergelib.tasks.desk.camera import Pose, random_homographies, warp
 from mergelib.tasks.desk.lighting import Light, relight
 from mergelib.tasks.desk.sensor import Sensor, expose
@@ -44,3 +45,10 @@ def photograph(
         picture = seen[:, :3] + (1 - seen[:, 3:]) * behind
         pictures.append(expose(relight(picture, shot.light, rng), shot.sensor, rng))
     return np.concatenate(pictures)
+
+
+def before_photographs(
+    objects: np.ndarray, shot: Shot, size: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Objects (n, h, w, 4) uint8 with alpha before random photographs: (n, size, size, 3) uint8."""
+    return photograph(objects, random_backgrounds(len(objects), size, rng), shot, rng)

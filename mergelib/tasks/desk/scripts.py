@@ -10,7 +10,7 @@ from mergelib.tasks.desk import backgrounds, fonts
 from mergelib.tasks.desk.about import About
 from mergelib.tasks.desk.camera import Pose
 from mergelib.tasks.desk.lighting import Light
-from mergelib.tasks.desk.scene import Shot, photograph
+from mergelib.tasks.desk.scene import Shot, before_photographs
 from mergelib.tasks.desk.sensor import Sensor
 from mergelib.tasks.desk.splits import Splits, rendered_splits
 
@@ -63,8 +63,7 @@ def render(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarra
     letters = list(LETTERS.values())
     names = [fonts.fonts_with(letter) for letter in letters]
     objects = np.stack([draw_letter(letters[k], names[k], rng) for k in labels])
-    behind = backgrounds.random_backgrounds(len(labels), size, rng)
-    return photograph(objects, behind, SHOT, rng)
+    return before_photographs(objects, SHOT, size, rng)
 
 
 def build(size: int, seed: int) -> Splits:

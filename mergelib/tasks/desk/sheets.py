@@ -5,7 +5,7 @@ from PIL import Image
 
 from mergelib.tasks.desk import backgrounds
 from mergelib.tasks.desk.colours import contrasting_pair
-from mergelib.tasks.desk.scene import STEADY, photograph
+from mergelib.tasks.desk.scene import STEADY, before_photographs
 
 CANVAS = 112
 CONTRAST = 110.0
@@ -29,4 +29,4 @@ def draw_sheet(strength: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def photographed(strengths: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Scans (n, h, w) of ink strengths in [0, 1] as pictures (n, size, size, 3) uint8."""
     sheets = np.stack([draw_sheet(strength, rng) for strength in strengths])
-    return photograph(sheets, backgrounds.random_backgrounds(len(sheets), size, rng), STEADY, rng)
+    return before_photographs(sheets, STEADY, size, rng)

@@ -9,7 +9,7 @@ from mergelib.tasks.desk.about import About
 from mergelib.tasks.desk.board import Board
 from mergelib.tasks.desk.camera import Pose
 from mergelib.tasks.desk.lighting import Light
-from mergelib.tasks.desk.scene import Shot, photograph
+from mergelib.tasks.desk.scene import Shot, before_photographs
 from mergelib.tasks.desk.sensor import Sensor
 from mergelib.tasks.desk.sign_art import SIGNS
 from mergelib.tasks.desk.splits import Splits, rendered_splits
@@ -52,8 +52,7 @@ def render(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarra
     """Pictures (n, size, size, 3) of the given signs."""
     objects = painted()[labels, rng.integers(len(FONTS), size=len(labels))]
     objects = weathered(objects, FADE, DIRT, rng)
-    behind = backgrounds.random_backgrounds(len(labels), size, rng)
-    return photograph(objects, behind, SHOT, rng)
+    return before_photographs(objects, SHOT, size, rng)
 
 
 def build(size: int, seed: int) -> Splits:
