@@ -17,19 +17,25 @@ from mergelib.tasks.suite import Suite, unknown
 
 Z95 = 1.959963984540054
 
+# Images encoded at once. On a CPU the activations of a few dozen images fit into its cache, those
+# of hundreds do not; a GPU wants as many as it can get.
+CPU_BATCH, GPU_BATCH = 64, 1000
+
 
 @torch.no_grad()
 def encode(
     encoder: torch.nn.Module,
     images: torch.Tensor,
     weights: Mapping[str, torch.Tensor] | None = None,
-    batch: int = 500,
+    batch: int | None = None,
 ) -> torch.Tensor:
     """Features (N, d) float32 of uint8 images (N, 3, H, W), on the encoder's device.
 
     `weights` replaces the encoder's own tensors for this call only (views of a flat vector do).
+    `batch` images are encoded at once (default: what suits the device).
     """
     device = next(encoder.parameters()).device
+    batch = batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
     encoder.eval()
     out = []
     for part in images.split(batch):
@@ -40,7 +46,7 @@ def encode(
     return torch.cat(out)
 
 
-def predict(encoder, head: Head, images, weights=None, batch: int = 500) -> torch.Tensor:
+def predict(encoder, head: Head, images, weights=None, batch: int | None = None) -> torch.Tensor:
     """The predicted classes (N,) of uint8 images (N, 3, H, W)."""
     features = encode(encoder, images, weights, batch)
     return head.to(features.device)(features).argmax(dim=1).cpu()

@@ -32,6 +32,7 @@ def built():
     with pytest.MonkeyPatch.context() as patch:
         for split, count in SMALL.items():
             patch.setitem(COUNTS, split, count)
+            patch.setitem(mnist.SCANS, split, count)
         return {name: module.build(SIZE, 0) for name, module in GENERATORS.items()}
 
 
@@ -39,6 +40,7 @@ def built():
 def few(monkeypatch):
     for split in SPLITS:
         monkeypatch.setitem(COUNTS, split, 40)
+        monkeypatch.setitem(mnist.SCANS, split, 40)
 
 
 def digests(images):
@@ -108,9 +110,10 @@ def test_no_scan_serves_two_splits(module):
         assert len(kinds[SPLITS.index(split)]) == len(parts[split][1])
 
 
-def test_all_digit_scans_are_used():
-    kinds = [set(digests(scans)) for scans, _ in digits.scans_by_split(0).values()]
-    assert sum(map(len, kinds)) == 1797
+@pytest.mark.parametrize("module, scans", [(digits, 1797), (mnist, 5000)])
+def test_all_scans_are_used(module, scans):
+    kinds = [set(digests(images)) for images, _ in module.scans_by_split(0).values()]
+    assert sum(map(len, kinds)) == scans
 
 
 def test_ink_is_dark_where_the_scan_is_strong():

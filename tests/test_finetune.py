@@ -9,7 +9,7 @@ from mergelib.evaluation import encode, evaluate
 from mergelib.models.base import load_encoder
 from mergelib.models.heads import Head, linear_probe
 from mergelib.tasks import load_suite
-from mergelib.training.finetune import FineTuning, fine_tune, set_rate
+from mergelib.training.finetune import FineTuning, decay_towards, fine_tune, set_rate
 
 QUICK = FineTuning(epochs=3, batch=40, lr=5e-3)
 
@@ -86,6 +86,22 @@ def test_the_kept_weights_are_those_of_the_best_epoch(setting):
     weights, history = fine_tune(encoder, head, task, replace(QUICK, epochs=6, lr=2e-2))
     val = evaluate(encoder, {"bars": head}, suite, weights, "val", ["bars"])["accuracy"][0]
     assert val == pytest.approx(max(h["val_accuracy"] for h in history))
+
+
+def test_weights_decay_towards_the_base_at_the_present_rate():
+    base, p = torch.tensor([1.0, -2.0]), torch.tensor([3.0, 2.0], requires_grad=True)
+    optimiser = torch.optim.Adam([p], lr=0.05)
+    decay_towards([base], [p], optimiser, FineTuning(l2sp=5.0))
+    torch.testing.assert_close(p.detach(), torch.tensor([2.5, 1.0]))
+    torch.testing.assert_close(base, torch.tensor([1.0, -2.0]), rtol=0, atol=0)
+
+
+def test_the_decay_shortens_the_task_vector(setting, tuned):
+    _, encoder, task, head = setting
+    free, _ = fine_tune(encoder, head, task, replace(QUICK, l2sp=0.0))
+    start = encoder.state_dict()
+    lengths = [sum((w[k] - v).square().sum() for k, v in start.items()) for w in (tuned[0], free)]
+    assert lengths[0] < 0.8 * lengths[1]
 
 
 def test_the_rate_rises_then_falls_to_zero():

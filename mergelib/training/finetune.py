@@ -1,8 +1,9 @@
 """Fine-tunes the base on one task: an expert.
 
-The head is frozen, the whole encoder is trained with AdamW at a low, cosine-annealed learning
+The head is frozen, the whole encoder is trained with Adam at a low, cosine-annealed learning
 rate (Ilharco et al. 2023, App. B, scaled to small models), and the epoch that is best on val
-is kept.
+is kept. Weights decay towards the base, not towards zero (L2-SP, Li et al. 2018; decoupled as in
+AdamW): what the task does not need goes back to θ0, so that the task vector is short.
 """
 
 import math
@@ -25,12 +26,13 @@ from mergelib.training.augment import random_colour, random_view
 
 @dataclass(frozen=True)
 class FineTuning:
-    """The recipe. `warmup` is the share of steps in which the rate rises from zero."""
+    """The recipe. `warmup` is the share of steps in which the rate rises from zero; `l2sp` is the
+    decay towards the base, θ ← θ − lr · l2sp · (θ − θ0) after each step."""
 
     epochs: int = 3
     batch: int = 16
     lr: float = 4e-4
-    weight_decay: float = 0.05
+    l2sp: float = 10.0
     warmup: float = 0.1
     clip: float = 1.0
     label_smoothing: float = 0.0
@@ -43,7 +45,7 @@ class FineTuning:
 # The tasks of desk vary by themselves and need little augmentation; real images, of which there are
 # few, want more.
 RECIPES = {
-    "pico": FineTuning(epochs=6, batch=32, lr=5e-3, crop=0.7, degrees=8.0, colour=0.3),
+    "pico": FineTuning(epochs=6, batch=32, lr=5e-3, l2sp=0.0, crop=0.7, degrees=8.0, colour=0.3),
     "desk": FineTuning(),
     "standard": FineTuning(epochs=4, crop=0.7, degrees=8.0, colour=0.3),
 }
@@ -77,9 +79,8 @@ def fine_tune(
     start = {k: v.detach().clone() for k, v in encoder.state_dict().items()}
     params = {k: v.clone().requires_grad_() for k, v in start.items() if v.is_floating_point()}
     kept = {k: v for k, v in start.items() if not v.is_floating_point()}
-    optimiser = torch.optim.AdamW(
-        params.values(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
-    )
+    origin = [start[k] for k in params]
+    optimiser = torch.optim.Adam(params.values(), lr=recipe.lr, fused=True)
     steps = math.ceil(len(task.train) / recipe.batch)
     total, history, best = steps * recipe.epochs, [], None
     if checkpoint is not None and checkpoint.exists():
@@ -107,6 +108,7 @@ def fine_tune(
             loss.backward()
             torch.nn.utils.clip_grad_norm_(params.values(), recipe.clip)
             optimiser.step()
+            decay_towards(origin, list(params.values()), optimiser, recipe)
             losses.append(loss.detach())
         weights = {k: v.detach() for k, v in params.items()}
         found = predict(encoder, head, task.val.images, {**weights, **kept})
@@ -136,6 +138,12 @@ def fine_tune(
                     path,
                 )
     return {**best, **{k: v.cpu() for k, v in kept.items()}}, history
+
+
+@torch.no_grad()
+def decay_towards(origin, params, optimiser, recipe: FineTuning) -> None:
+    """θ ← θ − lr · l2sp · (θ − θ0), in place, at the optimiser's present rate."""
+    torch._foreach_lerp_(params, origin, optimiser.param_groups[0]["lr"] * recipe.l2sp)
 
 
 def set_rate(optimiser, recipe: FineTuning, step: int, total: int) -> None:

