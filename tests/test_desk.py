@@ -50,7 +50,7 @@ def digests(images):
 def test_eight_tasks_under_their_own_names():
     assert len(GENERATORS) == 8
     assert all(module.ABOUT.name == name for name, module in GENERATORS.items())
-    assert COUNTS["train"] == 2400 and COUNTS["val"] == 500 and COUNTS["test"] == 1000
+    assert COUNTS["train"] == 2000 and COUNTS["val"] == 500 and COUNTS["test"] == 1000
 
 
 @pytest.mark.parametrize("name", GENERATORS)

@@ -23,7 +23,9 @@ notebooks:
 """
 # Stands for the making of suite and experts, which tests of their own look at.
 PREPARE = """
-def prepare_task(profile, stage, task=None, say=print):
+from mergelib.study.progress import say
+
+def prepare_task(profile, stage, task=None):
     say(f"{stage} · {task}")
     return {}
 """
@@ -72,7 +74,8 @@ def command():
 
 def environment():
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MERGELIB", "PYTHONPATH"))}
-    return {**kept, "PYTHONDONTWRITEBYTECODE": "1"}
+    # Unbuffered, as in many containers: lines of jobs that run side by side must stay whole.
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def run(root) -> tuple[int, str]:

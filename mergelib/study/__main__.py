@@ -12,6 +12,7 @@ from mergelib.study.measured import keep
 from mergelib.study.paths import executed_path, prepared_path, relative
 from mergelib.study.prepare import prepare_task
 from mergelib.study.profiles import Profile, StudyError, declared_parameters, load_profile
+from mergelib.study.progress import say
 from mergelib.study.results import write_json
 
 
@@ -76,11 +77,11 @@ def prepare_command(options: argparse.Namespace, profile: Profile) -> None:
 
 
 def book_command(options: argparse.Namespace, profile: Profile) -> None:
-    print(f"book · open {relative(build_book(profile))}")
+    say(f"book · open {relative(build_book(profile))}")
 
 
 def keep_command(options: argparse.Namespace, profile: Profile) -> None:
-    print(f"kept in {relative(keep(profile))}")
+    say(f"kept in {relative(keep(profile))}")
 
 
 def main(arguments: list[str] | None = None) -> int:

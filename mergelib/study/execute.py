@@ -9,6 +9,7 @@ from pathlib import Path
 from mergelib.storage import ROOT
 from mergelib.study.paths import relative, results_folder
 from mergelib.study.profiles import check_parameters
+from mergelib.study.progress import say as say_line
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -48,7 +49,7 @@ def run_notebook(
     out: Path,
     parameters: Mapping,
     hub: bool = False,
-    say=lambda line: print(line, flush=True),
+    say=say_line,
 ) -> float:
     """Execute `notebook` with `parameters` and write the executed copy to `out`; seconds taken.
 

