@@ -43,7 +43,7 @@ class FineTuning:
 
 
 # The tasks of desk vary by themselves and need little augmentation; real images, of which there are
-# few, want more. They are also farther from what the base knows: held back as on desk, the expert of
+# few, want more, and are farther from what the base knows: with the decay of desk the expert of
 # gtsrb stays ten points lower.
 RECIPES = {
     "pico": FineTuning(epochs=6, batch=32, lr=5e-3, l2sp=0.0, crop=0.7, degrees=8.0, colour=0.3),
