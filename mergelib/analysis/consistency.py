@@ -2,8 +2,9 @@
 
     L_i(θ0 + λ Σ_j τ_j) − L_i(θ0 + λ τ_i) = 0   for every task i
 
-(Xiong et al. 2024, arXiv 2411.18729; the exact form for single edits is the Task Arithmetic Property
-of Ortiz-Jimenez et al. 2023). The difference is the consistency gap. To first order it is
+(Xiong et al. 2024, arXiv 2411.18729: the merged model does on task i what the single edit does; the
+Task Arithmetic Property of Ortiz-Jimenez et al. 2023 asks the same of the function itself). The
+difference is the consistency gap. To first order it is
 
     λ Σ_{j≠i} ⟨∇L_i(θ0 + λ τ_i), τ_j⟩,                                      (predicted)
 

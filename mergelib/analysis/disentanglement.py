@@ -2,10 +2,10 @@
 
 Ortiz-Jimenez et al. 2023, "Task arithmetic in the tangent space", section 4: for two tasks
 
-    ξ(α1, α2) = Σ_{t=1,2} E_{x ~ D_t} [ argmax f(x; θ0 + α_t τ_t) ≠ argmax f(x; θ0 + α1 τ1 + α2 τ2) ]
+    ξ(α1, α2) = Σ_{t=1,2} E_{x ~ D_t} 1[y(x; θ0 + α_t τ_t) ≠ y(x; θ0 + α1 τ1 + α2 τ2)]
 
-with the head of task t; 0 where the tasks leave each other alone, 2 where no answer survives.
-Labels are not used.
+where y is the class predicted with the head of task t: 0 where the tasks leave each other alone,
+2 where no answer survives. Labels are not used.
 """
 
 from collections.abc import Iterable, Sequence

@@ -35,7 +35,7 @@ def tuned_task_weights(
     L_t is the mean cross-entropy of task t on the first `limit` images of its split (all if None),
     *with their labels*. Adam (Kingma & Ba 2015) from λ = `start`, its rate falling from `lr` to 0
     along half a cosine; each step sees `batch` images of every task, drawn without replacement and
-    in a new order each time round (`seed`), in one evaluation of the model, and ∂/∂λ_k = ⟨τ_k, ∇_θ⟩.
+    in a new order each time round (`seed`), in one evaluation of the model. ∂/∂λ_k = ⟨τ_k, ∂/∂θ⟩.
 
     The history has one row a step: step, loss (the sum over tasks, of that step's images at the λ
     before the step) and that λ, one column a task. Raises ValueError for a start that is not
