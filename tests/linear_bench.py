@@ -1,4 +1,4 @@
-"""A workbench whose encoder is linear in its weights, in float64: much has a closed form there."""
+"""A workbench whose encoder is linear in its weights: much has a closed form there."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,10 @@ PIXELS, IMAGES = 12, 30
 
 @dataclass(frozen=True)
 class PlainHead(Head):
-    """W f + b of the features as they are, in float64; the library's heads normalise, in float32."""
+    """W f + b of the features as they are, in their type; the library's normalise, in float32."""
 
     def __call__(self, features):
-        return features @ self.weight.T + self.bias
+        return features @ self.weight.to(features).T + self.bias.to(features)
 
     def to(self, device):
         return self
@@ -35,12 +35,12 @@ class Linear(torch.nn.Module):
 
 
 class Halves(torch.nn.Module):
-    """Two blocks that read disjoint inputs: the upper and the lower row of pixels."""
+    """Two blocks that read disjoint inputs, the upper and the lower row of pixels, in float32."""
 
     def __init__(self, features):
         super().__init__()
-        self.upper = torch.nn.Linear(6, features, bias=False, dtype=torch.float64)
-        self.lower = torch.nn.Linear(6, features, bias=False, dtype=torch.float64)
+        self.upper = torch.nn.Linear(6, features, bias=False)
+        self.lower = torch.nn.Linear(6, features, bias=False)
 
     def forward(self, x):
         rows = (x[:, :, 0].flatten(1), x[:, :, 1].flatten(1))
@@ -64,11 +64,11 @@ def toy_task(name, classes, seed, size=2):
     return Task(name, name, names, ("{}",), "drawn", "Noise.", split(), split(), split())
 
 
-def linear_bench(deltas, classes=3, encoder=None, heads=None, base=None) -> Workbench:
-    """Tasks a, b, … of noise images; `deltas` (K, P) float64, random base and heads by default."""
+def linear_bench(deltas, classes=3, encoder=None, heads=None) -> Workbench:
+    """Tasks a, b, … of noise images; `deltas` (K, P), random base and heads by default."""
     tasks, size = deltas.shape
     encoder = encoder or Linear(size // PIXELS)
-    width = encoder(torch.zeros(1, 3, 2, 2, dtype=torch.float64)).shape[1]
+    width = encoder(torch.zeros(1, 3, 2, 2, dtype=deltas.dtype)).shape[1]
     names = "abcdefgh"[:tasks]
     suite = Suite("toy", 2, {n: toy_task(n, classes, seed=k) for k, n in enumerate(names)})
     if heads is None:
@@ -76,6 +76,6 @@ def linear_bench(deltas, classes=3, encoder=None, heads=None, base=None) -> Work
             n: PlainHead(normal(classes, width, seed=10 + k), normal(classes, seed=20 + k))
             for k, n in enumerate(names)
         }
-    base = 0.3 * normal(size, seed=30) if base is None else base
+    base = 0.3 * normal(size, seed=30).to(deltas)
     layout = Layout.from_state(dict(encoder.state_dict()))
     return Workbench(suite, encoder, heads, TaskVectors(names, base, deltas, layout))

@@ -65,7 +65,7 @@ def halves(upper, lower):
         "b": PlainHead(torch.cat([none, normal(3, 3, seed=1)], 1), bias),
     }
     deltas = torch.cat([lower, upper], 1)  # tensors lie in the vector in the order of their names
-    return linear_bench(deltas, encoder=Halves(3), heads=heads)
+    return linear_bench(deltas.float(), encoder=Halves(3), heads=heads)
 
 
 def only(row, seed):

@@ -43,7 +43,7 @@ def test_the_steps_are_those_of_adam_on_plain_autograd(toy):
         leaf = weights.clone().requires_grad_()
         value = total_loss(toy, leaf)
         (slope,) = torch.autograd.grad(value, leaf)
-        assert history["loss"][step] == pytest.approx(float(value), rel=1e-9)
+        assert history["loss"][step] == pytest.approx(float(value.detach()), rel=1e-9)
         assert history.loc[step, list("abcd")].tolist() == pytest.approx(weights.tolist())
         first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope**2
         rate = 0.05 * (1 + math.cos(math.pi * step / 12)) / 2
@@ -57,7 +57,7 @@ def test_the_minimum_is_that_of_another_optimiser(toy):
         leaf = torch.tensor(weights).requires_grad_()
         total = total_loss(toy, leaf)
         total.backward()
-        return float(total), leaf.grad.numpy()
+        return float(total.detach()), leaf.grad.numpy()
 
     best = minimize(value, np.zeros(4), jac=True, tol=1e-10)  # convex: logits are linear in λ
     found, _ = analysis.tuned_task_weights(toy, steps=400, lr=0.05, batch=IMAGES)

@@ -1,0 +1,159 @@
+"""Adaptive weight disentanglement: its geometry, its solvers, and where its δ lies."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Arc, Circle
+
+from mergelib.figures.style import BLACK, GREY, WIDTH, method_style
+
+LINES = ("-", "--", ":", "-.")
+
+
+def right_angle_figure(flat, flat_delta, solid, solid_delta):
+    """Two task vectors in a plane (left) and three in space (right), seen from θ0 and from δ.
+
+    `flat` is (2, 2) and `solid` (3, 3), a task vector a row; `flat_delta` (2,) and `solid_delta`
+    (3,) are the points δ. In the plane, the points from which τ₁ and τ₂ are seen at right angles
+    are the circle with the diameter τ₁τ₂ (Thales). The angles are computed from the points.
+    Raises ValueError for other shapes. Returns the figure.
+    """
+    given = [np.asarray(x, dtype=float) for x in (flat, flat_delta, solid, solid_delta)]
+    for name, x, shape in zip(
+        ("flat", "flat_delta", "solid", "solid_delta"),
+        given,
+        ((2, 2), (2,), (3, 3), (3,)),
+        strict=True,
+    ):
+        if x.shape != shape:
+            raise ValueError(f"{name} must be of shape {shape}, not {x.shape}")
+    figure = plt.figure(figsize=(WIDTH, 3.4))
+    _plane(figure.add_subplot(1, 2, 1), *given[:2])
+    _space(figure.add_subplot(1, 2, 2, projection="3d"), *given[2:])
+    return figure
+
+
+def objective_curve(
+    trajectories: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    exact: tuple[float, float],
+):
+    """The objective against seconds: descents as lines, the exact solver as one point.
+
+    `trajectories` maps a label to (seconds, objective), both (n,); `exact` is one such pair of
+    numbers. The time axis is logarithmic: what was reached at time 0 is not shown. Returns the
+    figure.
+    """
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.0))
+    shades = np.linspace(0.1, 0.6, len(trajectories))
+    for k, (label, (seconds, objective)) in enumerate(trajectories.items()):
+        seconds, objective = np.asarray(seconds), np.asarray(objective)
+        look = {"color": str(shades[k]), "linestyle": LINES[k % len(LINES)]}
+        axis.plot(seconds[seconds > 0], objective[seconds > 0], label=label, **look)
+    style = method_style("awd")
+    axis.axhline(exact[1], color=style["color"], linewidth=0.8, linestyle=":")
+    axis.plot(*exact, linestyle="", label="exact", **style | {"markersize": 9})
+    axis.annotate(f"{_duration(exact[0])}", exact, (0, 8), textcoords="offset points", ha="center")
+    axis.set(xscale="log", xlabel="time (s)", ylabel="objective")
+    axis.margins(y=0.12)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
+    return figure
+
+
+def redundant_by_depth(names: Sequence[str], share: Mapping[str, Sequence[float]]):
+    """‖δ‖ as a share of the mean ‖τ‖ in each of n groups of layers, one line a granularity.
+
+    `names` are the groups in order of depth; `share` maps a label to (n,) shares. Returns the
+    figure.
+    """
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.0))
+    style = method_style("awd")
+    for k, (label, values) in enumerate(share.items()):
+        look = {**style, "linestyle": LINES[k % len(LINES)], "markersize": 4}
+        fill = style["color"] if k == 0 else "white"
+        axis.plot(100 * np.asarray(values), label=label, markerfacecolor=fill, **look)
+    axis.set_xticks(range(len(names)), names, rotation=35, ha="right")
+    axis.set(ylabel="‖δ‖ (% of the mean ‖τ‖)", ylim=(0, None))
+    axis.legend(title="δ of each")
+    return figure
+
+
+def _plane(axis, points: np.ndarray, delta: np.ndarray) -> None:
+    green = method_style("awd")["color"]
+    middle, radius = points.mean(axis=0), np.linalg.norm(points[0] - points[1]) / 2
+    axis.add_patch(Circle(middle, radius, fill=False, color=GREY, linewidth=0.8, linestyle=":"))
+    for k, point in enumerate(points):
+        _arrow(axis, np.zeros(2), point, BLACK)
+        _arrow(axis, delta, point, green, linestyle="--")
+        outward = 10 * (point - delta) / np.linalg.norm(point - delta)
+        _label(axis, point, f"τ{_index(k)}", outward, BLACK)
+    if np.linalg.norm(delta) > 0:
+        _arrow(axis, np.zeros(2), delta, green)
+    size = np.linalg.norm(points, axis=1).max()
+    for corner, colour, share in ((np.zeros(2), BLACK, 0.42), (delta, green, 0.3)):
+        rays = points - corner
+        start, end = np.sort(np.degrees(np.arctan2(rays[:, 1], rays[:, 0])))
+        if end - start > 180:
+            start, end = end, start + 360
+        arc = Arc(corner, share * size, share * size, theta1=start, theta2=end, color=colour)
+        axis.add_patch(arc)
+        bisector = np.radians((start + end) / 2)
+        where = corner + 0.5 * share * size * np.array([np.cos(bisector), np.sin(bisector)])
+        away = 11 * np.array([np.cos(bisector), np.sin(bisector)])
+        _label(axis, where, f"{_angle(*rays):.0f}°", away, colour)
+    aside = np.array([points[:, 1].mean(), -points[:, 0].mean()])
+    aside = 11 * aside / max(np.linalg.norm(aside), 1e-12)
+    _label(axis, np.zeros(2), "θ₀", -np.array([7, 7]), BLACK)
+    _label(axis, delta, "δ", aside, green)
+    corners = np.vstack([middle - radius, middle + radius, np.zeros((1, 2)), points])
+    axis.update_datalim(corners)
+    axis.autoscale_view()
+    axis.margins(0.08)
+    axis.set(aspect="equal", title="two task vectors and the circle of Thales")
+    axis.set_axis_off()
+
+
+def _space(axis, points: np.ndarray, delta: np.ndarray) -> None:
+    green, zero = method_style("awd")["color"], np.zeros(3)
+    for k, point in enumerate(points):
+        axis.plot(*np.stack([zero, point], 1), color=BLACK, marker="")
+        axis.plot(*np.stack([delta, point], 1), color=green, linestyle="--", marker="")
+        axis.scatter(*point, color=BLACK, s=16)
+        axis.text(*(1.1 * point), f"τ{_index(k)}", ha="center", va="center")
+    axis.plot(*np.stack([zero, delta], 1), color=green, marker="")
+    axis.scatter(*delta, color=green, s=24)
+    axis.scatter(*zero, color=BLACK, s=16)
+    drop = 0.12 * np.linalg.norm(points, axis=1).max()
+    axis.text(0, 0, -drop, "θ₀", ha="center", va="center")
+    axis.text(*(delta + [0, 0, drop]), "δ", ha="center", va="center", color=green)
+    pairs = ((0, 1), (0, 2), (1, 2))
+    seen = [[_angle(points[i] - o, points[j] - o) for i, j in pairs] for o in (zero, delta)]
+    before, after = (", ".join(f"{a:.0f}°" for a in angles) for angles in seen)
+    axis.set_title(f"three: angles {before} from θ₀,\n{after} from δ")
+    axis.set_box_aspect(np.ptp(np.vstack([points, zero[None]]), axis=0) + 1e-9)
+    axis.set(xticklabels=[], yticklabels=[], zticklabels=[])
+    axis.view_init(elev=24, azim=-62)
+
+
+def _arrow(axis, start, end, colour, linestyle="-") -> None:
+    look = {"arrowstyle": "-|>", "color": colour, "lw": 1.4, "linestyle": linestyle}
+    axis.annotate("", end, start, arrowprops=look | {"shrinkA": 0, "shrinkB": 0})
+
+
+def _label(axis, where, text, offset, colour) -> None:
+    look = {"textcoords": "offset points", "color": colour, "ha": "center", "va": "center"}
+    axis.annotate(text, where, tuple(offset), **look)
+
+
+def _angle(a: np.ndarray, b: np.ndarray) -> float:
+    """The angle between two vectors in degrees."""
+    cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+
+
+def _index(k: int) -> str:
+    return "₁₂₃"[k]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds >= 1 else f"{1000 * seconds:.2g} ms"
