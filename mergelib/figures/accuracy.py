@@ -120,6 +120,8 @@ def scale_curves(
         if label in chosen:
             ring = {"color": style["color"], "markerfacecolor": "none", "markersize": 11}
             axis.plot(chosen[label], mean[chosen[label]], "o", **ring)
+    ring = {"color": GREY, "markerfacecolor": "none", "markersize": 8, "linestyle": ""}
+    axis.plot([], [], "o", label="λ chosen on val", **ring)
     axis.set(xlabel="scale λ of the summed task vectors", ylabel="mean accuracy (%)")
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return figure

@@ -9,6 +9,7 @@ from matplotlib.patches import Arc, Circle
 from mergelib.figures.style import BLACK, GREY, WIDTH, method_style
 
 LINES = ("-", "--", ":", "-.")
+ELEVATION = 24  # degrees, of the eye over the three task vectors
 
 
 def right_angle_figure(flat, flat_delta, solid, solid_delta):
@@ -54,7 +55,7 @@ def objective_curve(
     axis.axhline(exact[1], color=style["color"], linewidth=0.8, linestyle=":")
     axis.plot(*exact, linestyle="", label="exact", **style | {"markersize": 9})
     axis.annotate(f"{_duration(exact[0])}", exact, (0, 8), textcoords="offset points", ha="center")
-    axis.set(xscale="log", xlabel="time (s)", ylabel="objective")
+    axis.set(xscale="log", xlabel="time (s)", ylabel="mean |cos| + α‖δ‖")
     axis.margins(y=0.12)
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
     return figure
@@ -80,8 +81,8 @@ def redundant_by_depth(names: Sequence[str], share: Mapping[str, Sequence[float]
 
 def _plane(axis, points: np.ndarray, delta: np.ndarray) -> None:
     green = method_style("awd")["color"]
-    middle, radius = points.mean(axis=0), np.linalg.norm(points[0] - points[1]) / 2
-    axis.add_patch(Circle(middle, radius, fill=False, color=GREY, linewidth=0.8, linestyle=":"))
+    centre, radius = points.mean(axis=0), np.linalg.norm(points[0] - points[1]) / 2
+    axis.add_patch(Circle(centre, radius, fill=False, color=GREY, linewidth=0.8, linestyle=":"))
     for k, point in enumerate(points):
         _arrow(axis, np.zeros(2), point, BLACK)
         _arrow(axis, delta, point, green, linestyle="--")
@@ -90,26 +91,27 @@ def _plane(axis, points: np.ndarray, delta: np.ndarray) -> None:
     if np.linalg.norm(delta) > 0:
         _arrow(axis, np.zeros(2), delta, green)
     size = np.linalg.norm(points, axis=1).max()
-    for corner, colour, share in ((np.zeros(2), BLACK, 0.42), (delta, green, 0.3)):
+    # At θ0 the label keeps clear of δ, which lies near the bisector.
+    for corner, colour, share, at in ((np.zeros(2), BLACK, 0.42, 0.8), (delta, green, 0.3, 0.5)):
         rays = points - corner
         start, end = np.sort(np.degrees(np.arctan2(rays[:, 1], rays[:, 0])))
         if end - start > 180:
             start, end = end, start + 360
         arc = Arc(corner, share * size, share * size, theta1=start, theta2=end, color=colour)
         axis.add_patch(arc)
-        bisector = np.radians((start + end) / 2)
-        where = corner + 0.5 * share * size * np.array([np.cos(bisector), np.sin(bisector)])
-        away = 11 * np.array([np.cos(bisector), np.sin(bisector)])
-        _label(axis, where, f"{_angle(*rays):.0f}°", away, colour)
+        middle = np.radians(start + at * (end - start))
+        ray = np.array([np.cos(middle), np.sin(middle)])
+        where = corner + 0.5 * share * size * ray
+        _label(axis, where, f"{_angle(*rays):.0f}°", 13 * ray, colour)
     aside = np.array([points[:, 1].mean(), -points[:, 0].mean()])
     aside = 11 * aside / max(np.linalg.norm(aside), 1e-12)
     _label(axis, np.zeros(2), "θ₀", -np.array([7, 7]), BLACK)
     _label(axis, delta, "δ", aside, green)
-    corners = np.vstack([middle - radius, middle + radius, np.zeros((1, 2)), points])
-    axis.update_datalim(corners)
-    axis.autoscale_view()
+    axis.update_datalim(np.vstack([np.zeros((1, 2)), points]))
     axis.margins(0.08)
-    axis.set(aspect="equal", title="two task vectors and the circle of Thales")
+    before, after = (_angle(*(points - corner)) for corner in (np.zeros(2), delta))
+    axis.set_title(f"two: angle {before:.0f}° from θ₀,\n{after:.0f}° from δ")
+    axis.set_aspect("equal", adjustable="datalim")
     axis.set_axis_off()
 
 
@@ -130,9 +132,23 @@ def _space(axis, points: np.ndarray, delta: np.ndarray) -> None:
     seen = [[_angle(points[i] - o, points[j] - o) for i, j in pairs] for o in (zero, delta)]
     before, after = (", ".join(f"{a:.0f}°" for a in angles) for angles in seen)
     axis.set_title(f"three: angles {before} from θ₀,\n{after} from δ")
-    axis.set_box_aspect(np.ptp(np.vstack([points, zero[None]]), axis=0) + 1e-9)
+    axis.set_box_aspect(np.ptp(np.vstack([points, zero[None]]), axis=0) + 1e-9, zoom=1.1)
     axis.set(xticklabels=[], yticklabels=[], zticklabels=[])
-    axis.view_init(elev=24, azim=-62)
+    axis.view_init(elev=ELEVATION, azim=_azimuth(np.vstack([points, delta])))
+
+
+def _azimuth(rays: np.ndarray) -> int:
+    """The direction (degrees) from which the (n, 3) rays are farthest from covering each other."""
+
+    def clearance(azimuth: int) -> float:
+        e, a = np.radians(ELEVATION), np.radians(azimuth)
+        right = np.array([-np.sin(a), np.cos(a), 0])
+        up = np.array([-np.sin(e) * np.cos(a), -np.sin(e) * np.sin(a), np.cos(e)])
+        seen = rays @ np.stack([right, up], 1)
+        pairs = zip(*np.triu_indices(len(seen), 1), strict=True)
+        return min(_angle(seen[i], seen[j]) for i, j in pairs)
+
+    return max(range(-180, 180, 5), key=clearance)
 
 
 def _arrow(axis, start, end, colour, linestyle="-") -> None:
@@ -147,7 +163,7 @@ def _label(axis, where, text, offset, colour) -> None:
 
 def _angle(a: np.ndarray, b: np.ndarray) -> float:
     """The angle between two vectors in degrees."""
-    cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+    cosine = a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-300)
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from mergelib.evaluation import Z95
+from mergelib.figures.accuracy import spread
 from mergelib.figures.style import BLACK, GREY, SEQUENTIAL, WIDTH
 
 MEASURED = {"color": BLACK, "marker": "o"}
@@ -26,15 +27,16 @@ def gap_dots(table: pd.DataFrame):
     axis.axvline(0, color=GREY, linewidth=0.8)
     bars = Z95 * table["error"]
     label = "measured (95 % interval)"
-    axis.errorbar(table["gap"], y - 0.2, xerr=bars, linestyle="", label=label, **MEASURED)
+    look = {"linestyle": "", "label": label, **MEASURED}
+    drawn = [axis.errorbar(table["gap"], y - 0.2, xerr=bars, **look)]
     for column, shift in (("predicted", 0.0), ("crude", 0.2)):
         label, look = PREDICTIONS[column]
-        axis.plot(table[column], y + shift, linestyle="", label=label, **look)
+        drawn += axis.plot(table[column], y + shift, linestyle="", label=label, **look)
     axis.set_yticks(y, table["task"])
     axis.invert_yaxis()
     axis.set(xlabel="change of the task's loss when the other vectors are added (nats)")
     axis.grid(axis="y", visible=False)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    axis.legend(handles=drawn, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return figure
 
 
@@ -56,21 +58,23 @@ def interference_scatter(pairs: pd.DataFrame, named: int = 3):
             line(0, color=GREY, linewidth=0.6, linestyle=":")
         axis.errorbar(x, y, yerr=Z95 * pairs["error"], zorder=1, **bars)
         dots = axis.scatter(x, y, c=pairs["cosine"], cmap=SEQUENTIAL, s=22, zorder=2)
-        axis.set(xlabel=f"{label.replace(' of task vectors', '')} (nats)")
+        axis.set(xlabel=f"{label.replace(' of task vectors', '')} (nats)", xmargin=0.14)
     axes[0].set_ylabel("measured change of loss (nats)")
-    middle = pairs["predicted"].median()
-    for row in pairs.loc[far].itertuples():
-        left = row.predicted > middle
-        axes[0].annotate(
+    low, high = axes[0].get_ylim()
+    far = pairs.loc[far].sort_values("measured")
+    heights = spread(far["measured"].to_numpy() + 0.03 * (high - low), 0.05 * (high - low))
+    for row, height in zip(far.itertuples(), heights, strict=True):
+        axes[0].text(
+            row.predicted,
+            height,
             f"{row.task} ← {row.other}",
-            (row.predicted, row.measured),
-            (-6 if left else 6, 0),
-            textcoords="offset points",
             fontsize=6.5,
-            ha="right" if left else "left",
-            va="center",
+            ha="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
         )
-    figure.colorbar(dots, ax=axes, label="cosine of the two task vectors", shrink=0.9)
+    figure.colorbar(
+        dots, ax=axes, label="cosine of the two task vectors", shrink=0.9, format="%.2f"
+    )
     return figure
 
 

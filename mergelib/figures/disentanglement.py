@@ -18,7 +18,8 @@ def disentanglement_maps(maps: Mapping[str, object]):
         1, len(maps), figsize=(min(WIDTH, 3.2 * len(maps) + 0.6), 3.3), squeeze=False
     )
     top = max(float(found.error.max()) for found in maps.values())
-    levels = np.linspace(0, max(top, 0.1), 11)
+    step = 0.1 if top <= 1 else 0.2
+    levels = step * np.arange(max(2, np.ceil(top / step) + 1))
     for axis, (title, found) in zip(axes[0], maps.items(), strict=True):
         filled = axis.contourf(
             found.alphas, found.alphas, found.error.T, levels=levels, cmap="cividis_r"
@@ -27,7 +28,6 @@ def disentanglement_maps(maps: Mapping[str, object]):
         first, second = found.tasks
         axis.set(title=title, xlabel=f"α of {first}", ylabel=f"α of {second}", box_aspect=1)
         axis.grid(False)
-    figure.colorbar(
-        filled, ax=axes, label="disentanglement error ξ (0 to 2)", shrink=0.9, format="%.2f"
-    )
+    label = "disentanglement error ξ (0 to 2)"
+    figure.colorbar(filled, ax=axes, label=label, shrink=0.9, format="%.1f")
     return figure
