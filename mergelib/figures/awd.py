@@ -29,9 +29,10 @@ def right_angle_figure(flat, flat_delta, solid, solid_delta):
     ):
         if x.shape != shape:
             raise ValueError(f"{name} must be of shape {shape}, not {x.shape}")
-    figure = plt.figure(figsize=(WIDTH, 3.4))
-    _plane(figure.add_subplot(1, 2, 1), *given[:2])
-    _space(figure.add_subplot(1, 2, 2, projection="3d"), *given[2:])
+    # Placed by hand: the automatic layout cannot measure axes in space.
+    figure = plt.figure(figsize=(WIDTH, 3.4), layout="none")
+    _plane(figure.add_axes((0, 0.02, 0.48, 0.86)), *given[:2])
+    _space(figure.add_axes((0.52, 0.02, 0.46, 0.86), projection="3d"), *given[2:])
     return figure
 
 
@@ -92,7 +93,7 @@ def _plane(axis, points: np.ndarray, delta: np.ndarray) -> None:
         _arrow(axis, np.zeros(2), delta, green)
     size = np.linalg.norm(points, axis=1).max()
     # At θ0 the label keeps clear of δ, which lies near the bisector.
-    for corner, colour, share, at in ((np.zeros(2), BLACK, 0.42, 0.8), (delta, green, 0.3, 0.5)):
+    for corner, colour, share, at in ((np.zeros(2), BLACK, 0.42, 0.74), (delta, green, 0.3, 0.5)):
         rays = points - corner
         start, end = np.sort(np.degrees(np.arctan2(rays[:, 1], rays[:, 0])))
         if end - start > 180:
@@ -102,7 +103,7 @@ def _plane(axis, points: np.ndarray, delta: np.ndarray) -> None:
         middle = np.radians(start + at * (end - start))
         ray = np.array([np.cos(middle), np.sin(middle)])
         where = corner + 0.5 * share * size * ray
-        _label(axis, where, f"{_angle(*rays):.0f}°", 13 * ray, colour)
+        _label(axis, where, f"{_angle(*rays):.0f}°", 17 * ray, colour)
     aside = np.array([points[:, 1].mean(), -points[:, 0].mean()])
     aside = 11 * aside / max(np.linalg.norm(aside), 1e-12)
     _label(axis, np.zeros(2), "θ₀", -np.array([7, 7]), BLACK)
@@ -138,15 +139,20 @@ def _space(axis, points: np.ndarray, delta: np.ndarray) -> None:
 
 
 def _azimuth(rays: np.ndarray) -> int:
-    """The direction (degrees) from which the (n, 3) rays are farthest from covering each other."""
+    """The direction (degrees) from which no two of the (n, 3) rays cover each other.
+
+    Seen from there, the smallest of the areas that two rays span is as large as it gets: neither
+    is the angle between them small nor one of them seen end on.
+    """
+    units = rays / np.linalg.norm(rays, axis=1, keepdims=True).clip(1e-300)
 
     def clearance(azimuth: int) -> float:
         e, a = np.radians(ELEVATION), np.radians(azimuth)
         right = np.array([-np.sin(a), np.cos(a), 0])
         up = np.array([-np.sin(e) * np.cos(a), -np.sin(e) * np.sin(a), np.cos(e)])
-        seen = rays @ np.stack([right, up], 1)
-        pairs = zip(*np.triu_indices(len(seen), 1), strict=True)
-        return min(_angle(seen[i], seen[j]) for i, j in pairs)
+        x, y = units @ right, units @ up
+        areas = np.abs(np.outer(x, y) - np.outer(y, x))
+        return float(areas[np.triu_indices(len(units), 1)].min())
 
     return max(range(-180, 180, 5), key=clearance)
 

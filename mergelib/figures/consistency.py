@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from mergelib.evaluation import Z95
 from mergelib.figures.accuracy import spread
@@ -58,7 +59,8 @@ def interference_scatter(pairs: pd.DataFrame, named: int = 3):
             line(0, color=GREY, linewidth=0.6, linestyle=":")
         axis.errorbar(x, y, yerr=Z95 * pairs["error"], zorder=1, **bars)
         dots = axis.scatter(x, y, c=pairs["cosine"], cmap=SEQUENTIAL, s=22, zorder=2)
-        axis.set(xlabel=f"{label.replace(' of task vectors', '')} (nats)", xmargin=0.14)
+        axis.set(xlabel=f"{label.replace(' of task vectors', '')} (nats)", xmargin=0.2)
+        axis.locator_params(axis="x", nbins=5)
     axes[0].set_ylabel("measured change of loss (nats)")
     low, high = axes[0].get_ylim()
     far = pairs.loc[far].sort_values("measured")

@@ -27,6 +27,7 @@ def disentanglement_maps(maps: Mapping[str, object]):
         axis.plot([0, 1, 1, 0, 0], [0, 0, 1, 1, 0], color=BLACK, linewidth=0.8, linestyle=":")
         first, second = found.tasks
         axis.set(title=title, xlabel=f"α of {first}", ylabel=f"α of {second}", box_aspect=1)
+        axis.locator_params(nbins=4)
         axis.grid(False)
     label = "disentanglement error ξ (0 to 2)"
     figure.colorbar(filled, ax=axes, label=label, shrink=0.9, format="%.1f")
