@@ -74,9 +74,8 @@ def interference_scatter(pairs: pd.DataFrame, named: int = 3):
             ha="center",
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
         )
-    figure.colorbar(
-        dots, ax=axes, label="cosine of the two task vectors", shrink=0.9, format="%.2f"
-    )
+    label = "cosine of the two task vectors"
+    figure.colorbar(dots, ax=axes, label=label, shrink=0.9, ticks=MaxNLocator(5))
     return figure
 
 
