@@ -23,6 +23,7 @@ import pandas as pd
 from mergelib.analysis.growth import windows
 from mergelib.analysis.losses import Outcome, images_of, outcome
 from mergelib.analysis.slopes import Slope, Slopes, slopes
+from mergelib.merging import task_arithmetic
 from mergelib.task_vectors import TaskVectors
 from mergelib.workbench import Workbench
 
@@ -42,7 +43,7 @@ def consistency(
     given, which saves their gradients. Raises what `slopes` raises.
     """
     at = _slopes(bench, vectors, options)
-    merged = at.vectors.base + at.scale * at.vectors.sum()
+    merged = task_arithmetic(at.vectors, at.scale)
     rows = []
     for task, slope in at.tasks.items():
         after = outcome(bench, merged, task, images_of(bench, task, at.split, at.limit))
@@ -122,7 +123,8 @@ def gap_by_count(
     names, rows = tuple(at.tasks), []
     for size in range(2, len(names) + 1):
         for chosen in windows(names, size, sets):
-            merged = at.vectors.base + at.scale * at.vectors[chosen].sum()
+            scales = [at.scale if name in chosen else 0.0 for name in at.vectors.tasks]
+            merged = task_arithmetic(at.vectors, scales)
             for task in chosen:
                 after = outcome(bench, merged, task, images_of(bench, task, at.split, at.limit))
                 others = [name for name in chosen if name != task]

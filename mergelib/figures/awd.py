@@ -128,7 +128,7 @@ def _space(axis, points: np.ndarray, delta: np.ndarray) -> None:
     axis.scatter(*zero, color=BLACK, s=16)
     drop = 0.12 * np.linalg.norm(points, axis=1).max()
     axis.text(0, 0, -drop, "θ₀", ha="center", va="center")
-    axis.text(*(delta + [0, 0, drop]), "δ", ha="center", va="center", color=green)
+    axis.text(*(delta - [0, 0, drop]), "δ", ha="center", va="center", color=green)
     pairs = ((0, 1), (0, 2), (1, 2))
     seen = [[_angle(points[i] - o, points[j] - o) for i, j in pairs] for o in (zero, delta)]
     before, after = (", ".join(f"{a:.0f}°" for a in angles) for angles in seen)
