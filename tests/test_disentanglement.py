@@ -40,7 +40,8 @@ def test_each_cell_is_the_disagreement_of_its_models(bench):
     assert (found.changed[0, :, 1] == 0).all() and (found.changed[1, 1] == 0).all()
 
 
-def test_each_model_is_run_once_on_the_images_of_a_task(bench, monkeypatch):
+@pytest.mark.parametrize(("start", "models"), [(0.5, 3 + 9), (0.0, 3 + 6)])
+def test_each_model_is_run_once_on_the_images_of_a_task(bench, monkeypatch, start, models):
     seen, real = [], disentanglement.predict
 
     def counting(encoder, head, images, weights):
@@ -49,8 +50,9 @@ def test_each_model_is_run_once_on_the_images_of_a_task(bench, monkeypatch):
         return real(encoder, head, images, weights)
 
     monkeypatch.setattr(disentanglement, "predict", counting)
-    analysis.disentanglement_map(bench, ["bars", "spots"], start=0.5, stop=1.5, num=3, limit=9)
-    assert len(seen) == len(set(seen)) == 2 * (3 + 9)
+    options = {"start": start, "stop": 1.5, "num": 3, "limit": 9}
+    analysis.disentanglement_map(bench, ["bars", "spots"], **options)
+    assert len(seen) == len(set(seen)) == 2 * models
 
 
 def halves(upper, lower):
