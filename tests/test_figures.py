@@ -145,8 +145,11 @@ def test_arcs_lie_between_the_vectors_where_directions_pass_half_a_turn():
     assert [round(a.theta2 - a.theta1) for a in arcs] == [48, 90]
 
 
-def test_the_eye_is_where_rays_do_not_cover_each_other():
-    rays = np.vstack([SOLID, equal_cosine_delta(SOLID)])
+@pytest.mark.parametrize("turn", range(0, 360, 45))
+def test_the_eye_is_where_rays_do_not_cover_each_other(turn):
+    c, s = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+    solid = SOLID @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
+    rays = np.vstack([solid, equal_cosine_delta(solid)])
     e, a = np.radians(ELEVATION), np.radians(_azimuth(rays))
     eye = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
     flat = rays - np.outer(rays @ eye, eye)

@@ -50,8 +50,9 @@ def disentanglement_map(
     """ξ of two tasks at `num` × `num` points with α from `start` to `stop`.
 
     Measured on the first `limit` images of each task's split. Each model is run once on each
-    task's images: 2n² + 2n encodings, 2n fewer if 0 is among the α. Raises ValueError unless `tasks` are two
-    and KeyError for a task that the vectors (default: the workbench's) or the suite do not have.
+    task's images: 2n² + 2n encodings, 2n fewer if 0 is among the α. Raises ValueError unless
+    `tasks` are two, and KeyError for a task that the vectors (default: the workbench's) or the
+    suite do not have.
     """
     if len(tasks) != 2:
         raise ValueError(f"a disentanglement map is of two tasks, not of {len(tasks)}")
