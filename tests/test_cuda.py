@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import mergelib as ml
+from mergelib import analysis
 from mergelib.training.finetune import RECIPES, fine_tune
 from mergelib.workbench import open_workbench
 
@@ -38,3 +39,13 @@ def test_an_expert_learns(benches):
     weights, history = fine_tune(gpu.encoder, head, task, RECIPES["pico"])
     assert history[-1]["val_accuracy"] > 0.9
     assert all(v.device.type == "cpu" for v in weights.values())
+
+
+def test_gaps_and_tuned_weights_agree_but_for_rounding(benches):
+    cpu, gpu = (analysis.consistency(b, scale=0.5) for b in benches)
+    for column in ("gap", "predicted", "crude"):
+        assert gpu[column].tolist() == pytest.approx(cpu[column].tolist(), rel=1e-2, abs=1e-3)
+    weights = [analysis.tuned_task_weights(b, steps=10)[0].cpu() for b in benches]
+    assert torch.allclose(*weights, atol=0.02)
+    maps = [analysis.disentanglement_map(b, ["bars", "spots"], num=3).error for b in benches]
+    assert abs(maps[0] - maps[1]).max() < 0.1

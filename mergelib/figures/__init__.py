@@ -1,6 +1,15 @@
 """The book's figures: one style, one colour and marker a method, one function a kind of figure."""
 
-from mergelib.figures.accuracy import accuracy_dots, accuracy_matrix, growth_curve, scale_curve
+from mergelib.figures.accuracy import (
+    accuracy_dots,
+    accuracy_matrix,
+    growth_curve,
+    scale_curve,
+    scale_curves,
+)
+from mergelib.figures.awd import objective_curve, redundant_by_depth, right_angle_figure
+from mergelib.figures.consistency import gap_curves, gap_dots, interference_scatter
+from mergelib.figures.disentanglement import disentanglement_maps
 from mergelib.figures.images import contact_sheet
 from mergelib.figures.planes import loss_plane
 from mergelib.figures.style import METHOD_STYLES, method_style, use_style
@@ -14,10 +23,18 @@ __all__ = [
     "contact_sheet",
     "cosine_matrix",
     "depth_profile",
+    "disentanglement_maps",
+    "gap_curves",
+    "gap_dots",
     "growth_curve",
+    "interference_scatter",
     "loss_plane",
     "method_style",
+    "objective_curve",
     "pretraining_curve",
+    "redundant_by_depth",
+    "right_angle_figure",
     "scale_curve",
+    "scale_curves",
     "use_style",
 ]

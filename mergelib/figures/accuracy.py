@@ -100,6 +100,33 @@ def scale_curve(val: pd.DataFrame, test: pd.DataFrame, chosen: float, base: floa
     return figure
 
 
+def scale_curves(
+    sweeps: Mapping[str, pd.DataFrame], chosen: Mapping[str, float], methods: Mapping[str, str]
+):
+    """Mean accuracy against the scale λ of several methods; returns the figure.
+
+    `sweeps` maps a label to a table indexed by λ with one column a task, `methods` a label to the
+    method whose colour and marker it has (variants of one method differ in their lines), `chosen`
+    a label to the λ picked on val, which is ringed; a label may be missing there.
+    """
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.4))
+    drawn = []
+    for label, sweep in sweeps.items():
+        style = method_style(methods[label])
+        line = ("-", "--", ":", "-.")[drawn.count(methods[label]) % 4]
+        drawn.append(methods[label])
+        mean = 100 * sweep.mean(axis=1)
+        axis.plot(mean.index, mean, linestyle=line, label=label, **style)
+        if label in chosen:
+            ring = {"color": style["color"], "markerfacecolor": "none", "markersize": 11}
+            axis.plot(chosen[label], mean[chosen[label]], "o", **ring)
+    ring = {"color": GREY, "markerfacecolor": "none", "markersize": 8, "linestyle": ""}
+    axis.plot([], [], "o", label="λ chosen on val", **ring)
+    axis.set(xlabel="scale λ of the summed task vectors", ylabel="mean accuracy (%)")
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    return figure
+
+
 def growth_curve(table: pd.DataFrame):
     """Accuracy as a share of the expert's against the number of merged tasks K.
 

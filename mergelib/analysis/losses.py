@@ -1,0 +1,101 @@
+"""The loss of one model on one task, image by image, and its gradient.
+
+Float32 throughout (float64 for checks). The accuracies of the book are measured in bfloat16 where
+that is fast; the differences between two losses that are measured here would drown in its rounding.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call
+
+from mergelib.evaluation import CPU_BATCH, GPU_BATCH
+from mergelib.models.encoders import normalise_pixels
+from mergelib.tasks.suite import Split
+from mergelib.workbench import Workbench
+
+GRADIENT_BATCH = 64  # images whose activations are kept at once for the backward pass
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a model makes of n images: cross-entropies (n,) in nats, answers and labels (n,)."""
+
+    losses: Tensor
+    answers: Tensor
+    labels: Tensor
+
+    @property
+    def loss(self) -> float:
+        return float(self.losses.double().mean())
+
+    @property
+    def accuracy(self) -> float:
+        return float((self.answers == self.labels).double().mean())
+
+    def changed(self, other: "Outcome") -> float:
+        """The fraction of images to which the other model gives another answer."""
+        return float((self.answers != other.answers).double().mean())
+
+
+def images_of(bench: Workbench, task: str, split: str, limit: int | None) -> Split:
+    """The first `limit` images of a task's split, all if None. ValueError unless `limit` ≥ 1."""
+    data = bench.suite[task].split(split)
+    if limit is None:
+        return data
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1 image a task, not {limit}")
+    return data.take(limit)
+
+
+def features(bench: Workbench, vector: Tensor, images: Tensor) -> Tensor:
+    """Features (N, d) of uint8 images (N, 3, H, W) by the model with weights `vector` (P,).
+
+    Gradients flow to `vector`.
+    """
+    x = normalise_pixels(images.to(vector.device, vector.dtype) / 255)
+    return functional_call(bench.encoder, bench.tv.layout.unflatten(vector), (x,))
+
+
+@torch.no_grad()
+def outcome(bench: Workbench, vector: Tensor, task: str, data: Split) -> Outcome:
+    """Losses and answers of the model with weights `vector` (P,) on the task's images."""
+    batch = CPU_BATCH if vector.device.type == "cpu" else GPU_BATCH
+    bench.encoder.eval()
+    return _joined(_part(bench, vector, task, part)[1] for part in _parts(data, batch))
+
+
+def gradient(bench: Workbench, vector: Tensor, task: str, data: Split) -> tuple[Outcome, Tensor]:
+    """The outcome, and ∇L (P,) of the mean cross-entropy L at `vector`, in the vector's type.
+
+    The images pass in batches of GRADIENT_BATCH, whose gradients are added up.
+    """
+    weights = vector.detach().clone().requires_grad_()
+    bench.encoder.eval()
+    found = []
+    with torch.enable_grad():
+        for part in _parts(data, GRADIENT_BATCH):
+            losses, result = _part(bench, weights, task, part)
+            (losses.sum() / len(data)).backward()
+            found.append(result)
+    return _joined(found), weights.grad
+
+
+def _part(bench: Workbench, vector: Tensor, task: str, data: Split) -> tuple[Tensor, Outcome]:
+    """The losses (n,) with their graph, and the same without it."""
+    f = features(bench, vector, data.images)
+    logits = bench.heads[task].to(f.device)(f)
+    losses = F.cross_entropy(logits, data.labels.to(f.device), reduction="none")
+    return losses, Outcome(losses.detach().cpu(), logits.argmax(dim=1).cpu(), data.labels)
+
+
+def _parts(data: Split, batch: int) -> list[Split]:
+    pieces = zip(data.images.split(batch), data.labels.split(batch), strict=True)
+    return [Split(images, labels) for images, labels in pieces]
+
+
+def _joined(parts) -> Outcome:
+    columns = zip(*((p.losses, p.answers, p.labels) for p in parts), strict=True)
+    return Outcome(*(torch.cat(column) for column in columns))
