@@ -1,0 +1,336 @@
+"""Concrete subspaces: one mask over all weights, learnt on unlabelled inputs, shared by all tasks.
+
+θ = θ0 + r ⊙ Σ_k λ_k[s] τ_k, where r is a relaxed Bernoulli mask (mergelib.adaptation.mask).
+Tang et al. 2023, "Concrete subspace learning based interference elimination for multi-task model
+fusion", section 3.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mergelib.adaptation.adamerging import (
+    AdaMergingLearner,
+    Bench,
+    Bounds,
+    check_bounds,
+    initial_coefficients,
+    on_weights,
+    parts_of,
+)
+from mergelib.adaptation.combination import Combination
+from mergelib.adaptation.loop import Adapted, adapt
+from mergelib.adaptation.mask import KINDS, deployed_mask, relaxed_mask
+from mergelib.adaptation.streams import derived_seed, unlabelled
+from mergelib.adaptation.weights import WeightLearner, image_classifier
+from mergelib.methods import method
+from mergelib.parameters import Layout
+from mergelib.task_vectors import TaskVectors
+
+
+@dataclass(frozen=True)
+class Concrete(Adapted):
+    """What Concrete learning found: the record of the run, with a column `stage`, and
+
+    `logits` x (P,), `base` θ0 (P,), `direction` Σ_k λ_k[s] τ_k (P,), `merged` (P,): the weights
+    with the mask of `kind` and `seed`; `coefficients` λ (K, n) with the names of tasks and groups.
+    """
+
+    tasks: tuple[str, ...]
+    groups: tuple[str, ...]
+    coefficients: Tensor
+    logits: Tensor
+    base: Tensor
+    direction: Tensor
+    layout: Layout
+    temperature: float
+    kind: str
+    seed: int
+    merged: Tensor
+
+    def mask(self, kind: str | None = None, seed: int | None = None) -> Tensor:
+        """r (P,), of this or another kind ("sample", "expected", "binary") and seed."""
+        kind, seed = kind or self.kind, self.seed if seed is None else seed
+        return deployed_mask(self.logits, self.layout, self.temperature, kind, seed)
+
+    def weights(self, kind: str | None = None, seed: int | None = None) -> Tensor:
+        """θ0 + r ⊙ direction (P,), with r = mask(kind, seed)."""
+        return torch.addcmul(self.base, self.mask(kind, seed), self.direction)
+
+    def table(self) -> pd.DataFrame:
+        """The coefficients, one row a task, one column a group."""
+        return pd.DataFrame(self.coefficients.cpu().numpy(), self.tasks, self.groups)
+
+
+@method(
+    title="Concrete task arithmetic",
+    family="adaptive",
+    paper="tang2023concrete",
+    needs="unlabelled inputs",
+)
+def concrete_task_arithmetic(
+    bench: Bench,
+    tv: TaskVectors,
+    scale: float = 0.3,
+    lr: float = 1e-3,
+    steps: int = 2000,
+    batch: int = 16,
+    temperature: float = 0.5,
+    logit: float = 0.0,
+    mask: str = "expected",
+    split: str = "val",
+    seed: int = 0,
+    **options,
+) -> Concrete:
+    """θ = θ0 + λ r ⊙ Σ_k τ_k with the mask r that minimises the summed entropy; λ = `scale`.
+
+    Tang et al. 2023, section 3.3. All mask logits begin at `logit`; each step draws one mask for
+    all tasks at `temperature`. The sum of the task vectors is formed once, and nothing else of
+    `tv` is used after that. `mask` is the kind that `merged` and `evaluate` use: the expected one
+    by default, where the authors take the last random draw.
+
+    `bench`, `split` and `options` are those of `adamerging`; raises what that raises.
+    """
+    encoder, heads, suite = parts_of(bench)
+    streams, tasks = unlabelled(suite, split, seed, tv.tasks), tv.tasks
+    classify = image_classifier(encoder, heads, suite.subset(tasks))
+    tv = TaskVectors(("sum",), tv.base, tv.sum().unsqueeze(0), tv.layout)
+    learner = MaskLearner(tv, classify, "task", scale, temperature, logit, seed, mask)
+    recipe = {
+        "method": "concrete_task_arithmetic",
+        "scale": scale,
+        "temperature": temperature,
+        "logit": logit,
+        "split": split,
+        "seed": seed,
+    }
+    record = adapt(
+        learner,
+        streams,
+        steps,
+        lr=lr,
+        batch=batch,
+        evaluate=on_weights(options.pop("evaluate", None), learner.merged),
+        title=options.pop("title", "Concrete task arithmetic"),
+        recipe=recipe,
+        **options,
+    )
+    shared = learner.coefficients.detach().expand(len(tasks), -1).clone()
+    staged = Adapted(*(t.assign(stage="mask") for t in vars(record).values()))
+    return _result(learner, staged, tasks, learner.coefficients, shared)
+
+
+@method(
+    title="Concrete AdaMerging",
+    family="adaptive",
+    paper="tang2023concrete",
+    needs="unlabelled inputs",
+)
+def concrete_adamerging(
+    bench: Bench,
+    tv: TaskVectors,
+    by: str = "tensor",
+    init: float = 0.3,
+    lr: float = 1e-3,
+    steps: int = 1000,
+    batch: int = 16,
+    temperature: float = 0.5,
+    logit: float = 0.0,
+    inner_lr: float = 0.1,
+    coefficient_lr: float = 1e-3,
+    coefficient_steps: int = 1000,
+    clamp: Bounds | None = None,
+    mask: str = "expected",
+    split: str = "val",
+    seed: int = 0,
+    **options,
+) -> Concrete:
+    """A mask from which AdaMerging starts well, then AdaMerging with that mask.
+
+    Tang et al. 2023, section 3.4. Stage 1 learns the mask logits in `steps` steps of MetaLearner.
+    Stage 2 freezes the mask of kind `mask` and learns the coefficients from `init` in
+    `coefficient_steps` steps: the same as `adamerging` on the vectors r ⊙ τ_k. The authors'
+    published runs have inner_lr=1 with clamp=(0, 1), which drives every λ of stage 1 to 0 or 1.
+
+    `bench`, `split`, `clamp` and `options` are those of `adamerging`; raises what that raises. A
+    checkpoint is two files, `<checkpoint>.mask` and `<checkpoint>.coefficients`.
+    """
+    encoder, heads, suite = parts_of(bench)
+    streams = unlabelled(suite, split, seed, tv.tasks)
+    classify = image_classifier(encoder, heads, suite.subset(tv.tasks))
+    meta = MetaLearner(
+        tv, classify, by, init, temperature, logit, seed, mask, inner_lr=inner_lr, clamp=clamp
+    )
+    recipe = {
+        "method": "concrete_adamerging",
+        "by": by,
+        "init": init,
+        "clamp": clamp,
+        "temperature": temperature,
+        "logit": logit,
+        "inner_lr": inner_lr,
+        "split": split,
+        "seed": seed,
+    }
+    checkpoint, evaluate = options.pop("checkpoint", None), options.pop("evaluate", None)
+
+    def stage(name: str, learner: WeightLearner, steps: int, lr: float, **more) -> Adapted:
+        record = adapt(
+            learner,
+            streams,
+            steps,
+            lr=lr,
+            batch=batch,
+            evaluate=on_weights(evaluate, learner.merged),
+            checkpoint=None if checkpoint is None else f"{checkpoint}.{name}",
+            title=f"Concrete AdaMerging, {name}",
+            recipe={**recipe, **more},
+            **options,
+        )
+        return Adapted(*(table.assign(stage=name) for table in vars(record).values()))
+
+    first = stage("mask", meta, steps, lr)
+    logits = meta.trainable["logits"].detach()
+    frozen = deployed_mask(logits, tv.layout, temperature, mask, seed)
+    learner = AdaMergingLearner(tv, classify, by, init, clamp, frozen)
+    more = {"mask": mask, "mask_steps": steps, "mask_lr": lr}
+    second = stage("coefficients", learner, coefficient_steps, coefficient_lr, **more)
+    record = Adapted(
+        *(pd.concat(tables, ignore_index=True) for tables in zip(*map(_tables, (first, second))))
+    )
+    found = learner.coefficients().detach().clone()
+    return _result(meta, record, tv.tasks, found, found)
+
+
+class MaskLearner(WeightLearner):
+    """Learns mask logits x (P,), `trainable["logits"]`, with coefficients (K, n) that are fixed.
+
+    Every step draws a mask of its own, by `seed` and the step's number.
+    """
+
+    def __init__(
+        self,
+        tv: TaskVectors,
+        classify: Callable,
+        by: str = "tensor",
+        init: float = 0.3,
+        temperature: float = 0.5,
+        logit: float = 0.0,
+        seed: int = 0,
+        kind: str = "expected",
+    ) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"mask must be one of {', '.join(KINDS)}, not {kind!r}")
+        if logit != logit:
+            raise ValueError("logit must be a number, not NaN")
+        self.combination, self.temperature = Combination(tv, by), temperature
+        self.seed, self.kind, self._draw = seed, kind, (0, 0)
+        self.coefficients = initial_coefficients(tv, self.combination, init)
+        logits = torch.full_like(tv.base, logit).requires_grad_()
+        super().__init__({"logits": logits}, self._form, classify, tv.layout, tv.base)
+
+    def prepare(self, step: int, observe: Callable[[int], None]) -> None:
+        self._draw = (step, 1)
+
+    def draw(self, logits: Tensor) -> Tensor:
+        """The random mask of this moment of the run."""
+        seed = derived_seed(self.seed, "mask", *self._draw)
+        generator = torch.Generator().manual_seed(seed)
+        return relaxed_mask(logits, self.combination.tv.layout, self.temperature, generator)
+
+    def _form(self, out: Tensor) -> Tensor:
+        return self.combination(self.coefficients, self.draw(self.trainable["logits"]), out)
+
+    @torch.no_grad()
+    def merged(self) -> Tensor:
+        """The weights (P,) with the deployed mask of the present logits and the first λ."""
+        layout, logits = self.combination.tv.layout, self.trainable["logits"].detach()
+        mask = deployed_mask(logits, layout, self.temperature, self.kind, self.seed)
+        return self.combination(self.coefficients.detach(), mask)
+
+
+class MetaLearner(MaskLearner):
+    """Learns mask logits from which one step on the coefficients leads far: first-order bi-level.
+
+    A step: λ ← `init`; draw a mask; on the tasks' first batches, one step of Adam on λ at rate
+    `inner_lr`; draw another mask; on their second batches, one step on x with this λ held fixed.
+    No gradient goes through the inner step. Its moments live on from step to step, so that the
+    size of the step is that of the rate, and not of a gradient's.
+    """
+
+    batches = 2
+
+    def __init__(
+        self, *arguments, inner_lr: float = 0.1, clamp: Bounds | None = None, **numbers
+    ) -> None:
+        super().__init__(*arguments, **numbers)
+        self.clamp = check_bounds(clamp)
+        self.init = self.coefficients.clone()
+        self.coefficients.requires_grad_()
+        self.inner = torch.optim.Adam([self.coefficients], lr=inner_lr, fused=True)
+
+    def prepare(self, step: int, observe: Callable[[int], None]) -> None:
+        self._reset()
+        self._draw, self._inner_step = (step, 0), True
+        self.inner.zero_grad()
+        observe(0)
+        self.inner.step()
+        self._draw, self._inner_step = (step, 1), False
+
+    def _form(self, out: Tensor) -> Tensor:
+        logits, used = self.trainable["logits"], self.coefficients
+        if self.clamp is not None:
+            used = used.clamp(*self.clamp)
+        if self._inner_step:
+            return self.combination(used, self.draw(logits.detach()), out)
+        return self.combination(used.detach(), self.draw(logits), out)
+
+    def merged(self) -> Tensor:
+        self._reset()
+        return super().merged()
+
+    @torch.no_grad()
+    def _reset(self) -> None:
+        self.coefficients.copy_(self.init)
+
+    def state(self) -> dict:
+        return {"inner": self.inner.state_dict()}
+
+    def restore(self, state: dict) -> None:
+        self.inner.load_state_dict(state["inner"])
+
+
+def _tables(record: Adapted) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return record.history, record.evaluations
+
+
+@torch.no_grad()
+def _result(
+    learner: MaskLearner,
+    record: Adapted,
+    tasks: tuple[str, ...],
+    used: Tensor,
+    shown: Tensor,
+) -> Concrete:
+    """The result with coefficients `used` by the learner's combination, `shown` by task."""
+    tv, logits = learner.combination.tv, learner.trainable["logits"].detach()
+    direction = learner.combination(used.detach()).sub_(tv.base)
+    mask = deployed_mask(logits, tv.layout, learner.temperature, learner.kind, learner.seed)
+    return Concrete(
+        history=record.history,
+        evaluations=record.evaluations,
+        tasks=tasks,
+        groups=learner.combination.groups,
+        coefficients=shown,
+        logits=logits,
+        base=tv.base,
+        direction=direction,
+        layout=tv.layout,
+        temperature=learner.temperature,
+        kind=learner.kind,
+        seed=learner.seed,
+        merged=torch.addcmul(tv.base, mask, direction),
+    )
