@@ -1,7 +1,7 @@
 """Methods that learn on unlabelled inputs, and the one loop that they share.
 
-    found = ml.adaptation.adamerging(bench, bench.tv, by="tensor", split="val")
-    found.table(), found.history, found.merged
+found = ml.adaptation.adamerging(bench, bench.tv, by="tensor", split="val")
+found.table(), found.history, found.merged
 """
 
 from mergelib.adaptation.adamerging import AdaMerged, AdaMergingLearner, adamerging

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 import torch
@@ -16,9 +17,11 @@ from mergelib.methods import method
 from mergelib.models.heads import Head
 from mergelib.task_vectors import TaskVectors
 from mergelib.tasks.suite import Suite
-from mergelib.workbench import Workbench
 
-Bench = Workbench | tuple[torch.nn.Module, dict[str, Head], Suite]
+if TYPE_CHECKING:
+    from mergelib.workbench import Workbench
+
+Bench: TypeAlias = "Workbench | tuple[torch.nn.Module, dict[str, Head], Suite]"
 Bounds = tuple[float, float]
 
 

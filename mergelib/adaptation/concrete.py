@@ -199,7 +199,8 @@ def concrete_adamerging(
     more = {"mask": mask, "mask_steps": steps, "mask_lr": lr}
     second = stage("coefficients", learner, coefficient_steps, coefficient_lr, **more)
     record = Adapted(
-        *(pd.concat(tables, ignore_index=True) for tables in zip(*map(_tables, (first, second))))
+        pd.concat([first.history, second.history], ignore_index=True),
+        pd.concat([first.evaluations, second.evaluations], ignore_index=True),
     )
     found = learner.coefficients().detach().clone()
     return _result(meta, record, tv.tasks, found, found)
@@ -301,10 +302,6 @@ class MetaLearner(MaskLearner):
 
     def restore(self, state: dict) -> None:
         self.inner.load_state_dict(state["inner"])
-
-
-def _tables(record: Adapted) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return record.history, record.evaluations
 
 
 @torch.no_grad()

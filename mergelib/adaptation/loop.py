@@ -196,9 +196,7 @@ class _Run:
 
     def record(self) -> Adapted:
         columns = ["step", "task", "entropy", "top", "classes", "seconds"]
-        return Adapted(
-            pd.DataFrame(self.rows, columns=columns), pd.DataFrame(self.evaluations)
-        )
+        return Adapted(pd.DataFrame(self.rows, columns=columns), pd.DataFrame(self.evaluations))
 
     def save(self, path: Path, settings: dict) -> None:
         trainable = {name: t.detach() for name, t in self.learner.trainable.items()}

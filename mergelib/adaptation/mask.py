@@ -24,7 +24,7 @@ _REACH, _FINENESS = 16, 256  # the expectation is tabulated for |logit| ≤ 16 i
 def relaxed_mask(
     logits: Tensor, layout: Layout, temperature: float, generator: torch.Generator
 ) -> Tensor:
-    """r = m / mean_tensor(m), (P,), with m_p = σ((x_p + log u_p − log(1 − u_p)) / T), u_p ~ U(0, 1).
+    """r = m / mean_tensor(m), (P,), with m_p = σ((x_p + log u_p − log(1 − u_p)) / T), u ~ U(0, 1).
 
     The relaxed Bernoulli (binary Concrete) variable of Maddison et al. 2017 with logits x (P,),
     rescaled as in Tang et al. 2023, "Concrete subspace learning", section 3.2; the gradient
@@ -35,9 +35,7 @@ def relaxed_mask(
     P. On CPUs the draws are the same for any number of cores. Raises ValueError for logits of
     another shape or a temperature that is not above 0.
     """
-    _require(logits, layout)
-    if not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature must be above 0 and finite, not {temperature}")
+    _require(logits, layout, temperature)
     seed = torch.randint(1 << 62, (), generator=generator, device=generator.device).item()
     return _RelaxedMask.apply(logits, layout, temperature, seed)
 
@@ -45,10 +43,11 @@ def relaxed_mask(
 def expected_mask(logits: Tensor, layout: Layout, temperature: float) -> Tensor:
     """E[m] / mean_tensor(E[m]), (P,): the mask that the samples of `relaxed_mask` scatter around.
 
-    E[m](x) = E_u[σ(x + T (log u − log(1 − u)))], by parts from the definition; it tends to σ(x), the
-    probability of m > ½, as T → 0. From a table, right to 10⁻⁶. Raises what relaxed_mask raises.
+    E[m](x) = E_u[σ(x + T (log u − log(1 − u)))], by parts from the definition; it tends to σ(x),
+    the probability of m > ½, as T → 0. From a table, right to 10⁻⁶. Raises what relaxed_mask
+    raises.
     """
-    _require(logits, layout)
+    _require(logits, layout, temperature)
     table = _expectations(temperature).to(logits)
     place = (logits.detach().clamp(-_REACH, _REACH) + _REACH) * _FINENESS
     below = place.long().clamp_max(len(table) - 2)
@@ -185,9 +184,11 @@ def _expectations(temperature: float) -> Tensor:
     return torch.sigmoid(x.unsqueeze(1) + temperature * s) @ density
 
 
-def _require(logits: Tensor, layout: Layout) -> None:
+def _require(logits: Tensor, layout: Layout, temperature: float = 1.0) -> None:
     if tuple(logits.shape) != (layout.size,):
         raise ValueError(
             f"mask logits of the weights of {layout.source} have shape ({layout.size},), "
             f"not {tuple(logits.shape)}"
         )
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"temperature must be above 0 and finite, not {temperature}")

@@ -65,9 +65,7 @@ class WeightLearner(Learner):
         del self._formed
 
 
-def image_classifier(
-    encoder: torch.nn.Module, heads: Mapping[str, Head], suite: Suite
-) -> Classify:
+def image_classifier(encoder: torch.nn.Module, heads: Mapping[str, Head], suite: Suite) -> Classify:
     """The logits of an encoder with each task's own head, on uint8 images (B, 3, H, W).
 
     Raises KeyError naming the task if a head is missing.
