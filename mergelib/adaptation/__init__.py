@@ -6,15 +6,10 @@ found.table(), found.history, found.merged
 
 from mergelib.adaptation.adamerging import AdaMerged, AdaMergingLearner, adamerging
 from mergelib.adaptation.combination import Combination
-from mergelib.adaptation.concrete import (
-    Concrete,
-    MaskLearner,
-    MetaLearner,
-    concrete_adamerging,
-    concrete_task_arithmetic,
-)
+from mergelib.adaptation.concrete import Concrete, concrete_adamerging, concrete_task_arithmetic
 from mergelib.adaptation.loop import Adapted, Learner, adapt
 from mergelib.adaptation.mask import binary_mask, deployed_mask, expected_mask, relaxed_mask
+from mergelib.adaptation.mask_learners import MaskLearner, MetaLearner
 from mergelib.adaptation.objective import effective_classes, entropy, mean_entropy
 from mergelib.adaptation.streams import Stream, unlabelled
 from mergelib.adaptation.watch import CollapseWarning, CollapseWatch
