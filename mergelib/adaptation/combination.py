@@ -31,7 +31,7 @@ class Combination:
         if by not in GROUPS:
             raise ValueError(f"by must be one of {', '.join(GROUPS)}, not {by!r}")
         segments = tv.layout.segments(GROUPS[by])
-        self.tv = tv
+        self.tv, self.by = tv, by
         self.groups = tuple(segment.name for segment in segments)
         self.pieces = pieces(tv.layout, tv.device, GROUPS[by])
 

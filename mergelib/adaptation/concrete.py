@@ -18,6 +18,7 @@ from mergelib.adaptation.adamerging import (
     on_weights,
     parts_of,
 )
+from mergelib.adaptation.combination import Combination
 from mergelib.adaptation.loop import Adapted, adapt
 from mergelib.adaptation.mask import deployed_mask
 from mergelib.adaptation.mask_learners import MaskLearner, MetaLearner
@@ -30,7 +31,8 @@ from mergelib.task_vectors import TaskVectors
 
 @dataclass(frozen=True)
 class Concrete(Adapted):
-    """What Concrete learning found: the record of the run, with a column `stage`, and
+    """What Concrete learning found: the record of the run, with a column `stage` ("mask", then
+    "coefficients") through which steps and seconds run on, and
 
     `logits` x (P,), `base` θ0 (P,), `direction` Σ_k λ_k[s] τ_k (P,), `merged` (P,): the weights
     with the mask of `kind` and `seed`; `coefficients` λ (K, n) with the names of tasks and groups.
@@ -101,6 +103,7 @@ def concrete_task_arithmetic(
         "scale": scale,
         "temperature": temperature,
         "logit": logit,
+        "mask": mask,
         "split": split,
         "seed": seed,
     }
@@ -115,9 +118,8 @@ def concrete_task_arithmetic(
         recipe=recipe,
         **options,
     )
-    shared = learner.coefficients.detach().expand(len(tasks), -1).clone()
-    staged = Adapted(*(t.assign(stage="mask") for t in vars(record).values()))
-    return _result(learner, staged, tasks, learner.coefficients, shared)
+    shown = learner.init.expand(len(tasks), -1).clone()
+    return _result(learner, _of_stage("mask", record), tasks, learner.init, shown)
 
 
 @method(
@@ -169,13 +171,14 @@ def concrete_adamerging(
         "temperature": temperature,
         "logit": logit,
         "inner_lr": inner_lr,
+        "mask": mask,
         "split": split,
         "seed": seed,
     }
     checkpoint, evaluate = options.pop("checkpoint", None), options.pop("evaluate", None)
 
     def stage(name: str, learner: WeightLearner, steps: int, lr: float, **more) -> Adapted:
-        record = adapt(
+        return adapt(
             learner,
             streams,
             steps,
@@ -187,20 +190,33 @@ def concrete_adamerging(
             recipe={**recipe, **more},
             **options,
         )
-        return Adapted(*(table.assign(stage=name) for table in vars(record).values()))
 
     first = stage("mask", meta, steps, lr)
     logits = meta.trainable["logits"].detach()
     frozen = deployed_mask(logits, tv.layout, temperature, mask, seed)
     learner = AdaMergingLearner(tv, classify, by, init, clamp, frozen)
-    more = {"mask": mask, "mask_steps": steps, "mask_lr": lr}
+    more = {"mask_steps": steps, "mask_lr": lr}
     second = stage("coefficients", learner, coefficient_steps, coefficient_lr, **more)
-    record = Adapted(
-        pd.concat([first.history, second.history], ignore_index=True),
-        pd.concat([first.evaluations, second.evaluations], ignore_index=True),
+    both = zip(
+        vars(_of_stage("mask", first)).values(),
+        vars(_of_stage("coefficients", second, after=first)).values(),
+        strict=True,
     )
+    record = Adapted(*(pd.concat(tables, ignore_index=True) for tables in both))
     found = learner.coefficients().detach().clone()
     return _result(meta, record, tv.tasks, found, found)
+
+
+def _of_stage(name: str, record: Adapted, after: Adapted | None = None) -> Adapted:
+    """The record with a column `stage`, its steps and seconds counted on from an earlier one."""
+    shift = {"step": 0, "seconds": 0.0}
+    if after is not None and len(after.history):
+        shift = {column: after.history[column].iloc[-1] for column in shift}
+    tables = []
+    for table in (record.history, record.evaluations):
+        moved = {column: table[column] + shift[column] for column in shift if column in table}
+        tables.append(table.assign(**moved, stage=name))
+    return Adapted(*tables)
 
 
 @torch.no_grad()
@@ -213,7 +229,9 @@ def _result(
 ) -> Concrete:
     """The result with coefficients `used` by the learner's combination, `shown` by task."""
     tv, logits = learner.combination.tv, learner.trainable["logits"].detach()
-    direction = learner.combination(used.detach()).sub_(tv.base)
+    # From zero, because θ − θ0 would be rounded as θ is.
+    arrows = TaskVectors(tv.tasks, torch.zeros_like(tv.base), tv.deltas, tv.layout)
+    direction = Combination(arrows, learner.combination.by)(used.detach())
     mask = deployed_mask(logits, tv.layout, learner.temperature, learner.kind, learner.seed)
     return Concrete(
         history=record.history,

@@ -36,7 +36,7 @@ class MaskLearner(WeightLearner):
             raise ValueError("logit must be a number, not NaN")
         self.combination, self.temperature = Combination(tv, by), temperature
         self.seed, self.kind, self._draw = seed, kind, (0, 0)
-        self.coefficients = initial_coefficients(tv, self.combination, init)
+        self.init = initial_coefficients(tv, self.combination, init)
         logits = torch.full_like(tv.base, logit).requires_grad_()
         super().__init__({"logits": logits}, self._form, classify, tv.layout, tv.base)
 
@@ -50,14 +50,14 @@ class MaskLearner(WeightLearner):
         return relaxed_mask(logits, self.combination.tv.layout, self.temperature, generator)
 
     def _form(self, out: Tensor) -> Tensor:
-        return self.combination(self.coefficients, self.draw(self.trainable["logits"]), out)
+        return self.combination(self.init, self.draw(self.trainable["logits"]), out)
 
     @torch.no_grad()
     def merged(self) -> Tensor:
-        """The weights (P,) with the deployed mask of the present logits and the first λ."""
+        """The weights (P,) with the deployed mask of the present logits and the initial λ."""
         layout, logits = self.combination.tv.layout, self.trainable["logits"].detach()
         mask = deployed_mask(logits, layout, self.temperature, self.kind, self.seed)
-        return self.combination(self.coefficients.detach(), mask)
+        return self.combination(self.init, mask)
 
 
 class MetaLearner(MaskLearner):
@@ -76,12 +76,12 @@ class MetaLearner(MaskLearner):
     ) -> None:
         super().__init__(*arguments, **numbers)
         self.clamp = check_bounds(clamp)
-        self.init = self.coefficients.clone()
-        self.coefficients.requires_grad_()
+        self.coefficients = self.init.clone().requires_grad_()
         self.inner = torch.optim.Adam([self.coefficients], lr=inner_lr, fused=True)
 
     def prepare(self, step: int, observe: Callable[[int], None]) -> None:
-        self._reset()
+        with torch.no_grad():
+            self.coefficients.copy_(self.init)
         self._draw, self._inner_step = (step, 0), True
         self.inner.zero_grad()
         observe(0)
@@ -95,14 +95,6 @@ class MetaLearner(MaskLearner):
         if self._inner_step:
             return self.combination(used, self.draw(logits.detach()), out)
         return self.combination(used.detach(), self.draw(logits), out)
-
-    def merged(self) -> Tensor:
-        self._reset()
-        return super().merged()
-
-    @torch.no_grad()
-    def _reset(self) -> None:
-        self.coefficients.copy_(self.init)
 
     def state(self) -> dict:
         return {"inner": self.inner.state_dict()}
