@@ -94,13 +94,13 @@ def test_only_the_gradients_that_are_asked_for_are_formed(tv):
     assert c.grad.shape == c.shape
 
 
-def test_float32_sums_are_as_good_as_those_of_float64(tv):
-    """Products are summed in float64 over the pieces; within one, the error is float32's."""
-    deltas, signs = torch.full((1, 1 << 20), 1e-3), torch.ones(1 << 20)
-    combine = Combination(one_tensor(deltas))
+def test_long_sums_do_not_drift_in_float32():
+    """One float32 sum of 2²⁰ equal numbers would be off by a tenth of a per cent and more."""
+    size = 1 << 20
+    combine = Combination(one_tensor(torch.full((1, size), 1e-3)))
     c = torch.ones(1, 1, requires_grad=True)
-    combine(c).backward(signs)
-    assert c.grad.item() == pytest.approx((1 << 20) * float(deltas[0, 0]), rel=1e-6)
+    combine(c).backward(torch.ones(size))
+    assert c.grad.item() == pytest.approx(size * 1e-3, rel=1e-4)
 
 
 def test_weights_are_written_to_the_room_given_again_and_again(tv):

@@ -42,11 +42,7 @@ class Slow:
         self.streams, self.seed = unlabelled(bench[2], "val", seed), seed
 
     def mask(self, x, step, phase):
-        """The definition, with the draws recovered from the mask of logits 0 and T = 1.
-
-        There m = u, so that the rescaled mask is u / mean u; a tensor's mean u cannot be seen,
-        and is taken from a second mask, at other logits, by bisection.
-        """
+        """The mask of that moment; tests/test_mask.py holds it against its definition."""
         number = derived_seed(self.seed, "mask", step, phase)
         return relaxed_mask(x, self.tv.layout, 0.5, torch.Generator().manual_seed(number))
 
