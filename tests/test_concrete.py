@@ -5,6 +5,7 @@ import torch
 from instances import exact_classifier, toy_bench
 
 import mergelib as ml
+from mergelib import analysis
 from mergelib.adaptation import (
     MaskLearner,
     MetaLearner,
@@ -17,6 +18,7 @@ from mergelib.adaptation import (
     unlabelled,
 )
 from mergelib.adaptation.streams import derived_seed
+from mergelib.workbench import Workbench
 
 QUICK = {"steps": 5, "batch": 8, "lr": 5e-2}
 TWO_STAGES = {**QUICK, "coefficient_steps": 4, "coefficient_lr": 1e-2}
@@ -186,6 +188,23 @@ def test_deployed_masks(setting):
         torch.testing.assert_close(weights, tv.base + 0.3 * mask * tv.deltas.sum(0))
     assert torch.equal(found.weights("sample", 3), found.weights("sample", 3))
     assert not torch.equal(found.weights("sample", 3), found.weights("sample", 4))
+
+
+def test_the_spread_over_draws(setting):
+    (encoder, heads, suite), tv = setting
+    bench = Workbench(suite, encoder, heads, tv)
+    found = concrete_task_arithmetic(bench, tv, **QUICK)
+    table = analysis.deployments(bench, found, draws=3)
+    assert table.groupby(["kind", "draw"], sort=False).ngroups == 5 and len(table) == 15
+    third = bench.evaluate(found.weights("sample", 2))["accuracy"].tolist()
+    chosen = table[(table["kind"] == "sample") & (table["draw"] == 2)]
+    assert chosen["accuracy"].tolist() == third
+    spread = analysis.deployment_spread(table)
+    means = table[table["kind"] == "sample"].groupby("draw")["accuracy"].mean()
+    assert spread.loc["sample"].tolist() == pytest.approx(
+        [means.mean(), means.std(), means.min(), means.max()]
+    )
+    assert spread.loc["binary", "min"] == spread.loc["binary", "max"]
 
 
 class Killed(Exception):

@@ -1,6 +1,7 @@
 """Measurements that the chapters plot and quote: each a function of a workbench to a table."""
 
 from mergelib.analysis.comparison import Tuned, fixed, over_seeds, percent, summary, tune
+from mergelib.analysis.deployment import deployment_spread, deployments
 from mergelib.analysis.geometry import by_depth, closest_pair, off_diagonal
 from mergelib.analysis.growth import growth
 from mergelib.analysis.loss_plane import loss_plane
@@ -23,6 +24,8 @@ __all__ = [
     "by_depth",
     "by_task",
     "closest_pair",
+    "deployment_spread",
+    "deployments",
     "expert_tables",
     "fixed",
     "forgotten",
