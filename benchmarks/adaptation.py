@@ -31,6 +31,7 @@ from multiprocessing import Process
 from pathlib import Path
 
 import torch
+from clip_tower import Tower
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -38,44 +39,6 @@ from torch.func import functional_call
 SCALE, RATE, TEMPERATURE, CLASSES = 0.3, 1e-3, 0.5, 10
 FULL = {"width": 768, "layers": 12, "patch": 32, "image": 224}
 SMALL = {"width": 192, "layers": 4, "patch": 16, "image": 64}
-
-
-class Block(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.heads = width // 64
-        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.c_fc, self.c_proj = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        b, t, d = x.shape
-        parts = self.qkv(self.ln_1(x)).view(b, t, 3, self.heads, d // self.heads)
-        q, k, v = parts.permute(2, 0, 3, 1, 4)
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v)
-        x = x + self.out(mixed.transpose(1, 2).reshape(b, t, d))
-        return x + self.c_proj(nn.functional.gelu(self.c_fc(self.ln_2(x))))
-
-
-class Tower(nn.Module):
-    """Images (B, 3, H, W) to features (B, width): the shape of CLIP's vision tower."""
-
-    def __init__(self, width: int, layers: int, patch: int, image: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, width, patch, patch, bias=False)
-        self.class_embedding = nn.Parameter(torch.randn(width) * 0.02)
-        tokens = (image // patch) ** 2 + 1
-        self.positional_embedding = nn.Parameter(torch.randn(tokens, width) * 0.02)
-        self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.resblocks = nn.ModuleList(Block(width) for _ in range(layers))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv1(x).flatten(2).transpose(1, 2)
-        x = torch.cat([self.class_embedding.expand(len(x), 1, -1), x], 1)
-        x = self.ln_pre(x + self.positional_embedding)
-        for block in self.resblocks:
-            x = block(x)
-        return self.ln_post(x[:, 0])
 
 
 def make_files(folder: Path, shape: dict, tasks: int, batch: int) -> None:
@@ -136,7 +99,7 @@ def model_alone(setting: Setting) -> Callable[[], float]:
 def with_mergelib(method: str) -> Callable[[Setting], Callable[[], float]]:
     def case(setting: Setting) -> Callable[[], float]:
         import mergelib as ml
-        from mergelib.adaptation.loop import _Run
+        from mergelib.adaptation.loop import Run
 
         tv = ml.TaskVectors.from_files(setting.base_file, setting.expert_files)
         streams = {
@@ -154,7 +117,7 @@ def with_mergelib(method: str) -> Callable[[Setting], Callable[[], float]]:
             tv = ml.TaskVectors(("sum",), tv.base, tv.sum().unsqueeze(0), tv.layout)
             learner = ml.adaptation.MaskLearner(tv, classify, "task", SCALE, TEMPERATURE)
         batch = len(setting.inputs["images0"])
-        return _Run(learner, streams, RATE, batch).step
+        return Run(learner, streams, RATE, batch).step
 
     return case
 
@@ -347,9 +310,9 @@ def report(results: dict[str, dict], size: int, tasks: int) -> None:
         cells.append(found["peak"] / (4 * size))
         print(f"{name:26}" + "".join(f"{cell:9.3f}" for cell in cells))
     print(
-        "\nstep, outside: seconds on the clock, and less those of the model alone; cpu: the same in "
-        "processor\ntime, which other programs disturb less; ratio: to mergelib's; peak: in P "
-        f"floats (K + 4 is {tasks + 4})"
+        "\nstep, outside: seconds on the clock, and less those of the model alone; cpu: the same "
+        "in\nprocessor time, which other programs disturb less; ratio: to mergelib's; peak: in P "
+        f"floats\n(K + 4 is {tasks + 4})"
     )
 
 

@@ -112,7 +112,7 @@ def adapt(
             f"adaptation needs streams, steps ≥ 0 and batch ≥ 1, not {len(streams)} streams, "
             f"{steps} steps and batches of {batch}"
         )
-    run = _Run(learner, streams, lr, batch)
+    run = Run(learner, streams, lr, batch)
     settings = {"lr": lr, "batch": batch, "tasks": list(streams), **(recipe or {})}
     if checkpoint is not None and Path(checkpoint).exists():
         run.load(Path(checkpoint), settings)
@@ -138,8 +138,8 @@ def adapt(
     return run.record()
 
 
-class _Run:
-    """The state of a run: what a checkpoint holds."""
+class Run:
+    """A run of `adapt` as it stands: what a checkpoint holds, and one step after another."""
 
     def __init__(
         self, learner: Learner, streams: Mapping[str, Stream], lr: float, batch: int

@@ -64,7 +64,8 @@ def derived_seed(*parts: int | str) -> int:
 
     Raises ValueError for a negative number.
     """
-    entropy = []
+    # Counts go first: numpy takes a seed that ends in zeros for the one without them.
+    entropy = [len(parts)]
     for part in parts:
         if isinstance(part, str):
             entropy += [len(part.encode()) + 1, *part.encode()]
