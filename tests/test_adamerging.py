@@ -236,6 +236,8 @@ def test_a_killed_run_goes_on_to_the_same_result(setting, tmp_path):
     assert found.evaluations["norm"].tolist() == expected.evaluations["norm"].tolist()
     with pytest.raises(ValueError, match="is of a run with by='tensor', not 'task'"):
         adamerging(bench, tv, by="task", **options)
+    with pytest.raises(ValueError, match="is of a run with lengths="):
+        adamerging(bench, 0.5 * tv, **options)
 
 
 def test_plus_plus_is_the_same_on_the_vectors_that_ties_adds_up(setting):

@@ -1,6 +1,6 @@
 """AdaMerging: coefficients of task vectors, learnt on unlabelled inputs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -96,6 +96,7 @@ def adamerging(
         "split": split,
         "density": density if plus_plus else None,
         "seed": seed,
+        **fingerprint(tv, options),
     }
     record = adapt(
         learner,
@@ -153,6 +154,11 @@ def parts_of(bench: Bench) -> tuple[torch.nn.Module, dict[str, Head], Suite]:
         encoder, heads, suite = bench
         return encoder, heads, suite
     return bench.encoder, bench.heads, bench.suite
+
+
+def fingerprint(tv: TaskVectors, options: Mapping[str, object]) -> dict[str, list[float]]:
+    """What tells a checkpoint's task vectors from others: their lengths, if there is to be one."""
+    return {"lengths": tv.norms().tolist()} if options.get("checkpoint") is not None else {}
 
 
 def initial_coefficients(tv: TaskVectors, combination: Combination, init: float) -> Tensor:

@@ -15,6 +15,7 @@ from mergelib.adaptation.adamerging import (
     AdaMergingLearner,
     Bench,
     Bounds,
+    fingerprint,
     on_weights,
     parts_of,
 )
@@ -96,8 +97,8 @@ def concrete_task_arithmetic(
     encoder, heads, suite = parts_of(bench)
     streams, tasks = unlabelled(suite, split, seed, tv.tasks), tv.tasks
     classify = image_classifier(encoder, heads, suite.subset(tasks))
-    tv = TaskVectors(("sum",), tv.base, tv.sum().unsqueeze(0), tv.layout)
-    learner = MaskLearner(tv, classify, "task", scale, temperature, logit, seed, mask)
+    summed = TaskVectors(("sum",), tv.base, tv.sum().unsqueeze(0), tv.layout)
+    learner = MaskLearner(summed, classify, "task", scale, temperature, logit, seed, mask)
     recipe = {
         "method": "concrete_task_arithmetic",
         "scale": scale,
@@ -106,6 +107,7 @@ def concrete_task_arithmetic(
         "mask": mask,
         "split": split,
         "seed": seed,
+        **fingerprint(tv, options),
     }
     record = adapt(
         learner,
@@ -174,6 +176,7 @@ def concrete_adamerging(
         "mask": mask,
         "split": split,
         "seed": seed,
+        **fingerprint(tv, options),
     }
     checkpoint, evaluate = options.pop("checkpoint", None), options.pop("evaluate", None)
 
