@@ -92,6 +92,23 @@ def test_only_the_gradients_that_are_asked_for_are_formed(tv):
     c.requires_grad_()
     combine(c, m.detach()).sum().backward()
     assert c.grad.shape == c.shape
+    (found,) = torch.autograd.grad(combine(c).sum(), c)
+    assert found.is_contiguous()  # fused optimisers take the memory of both as it lies
+
+
+def test_a_gradient_is_consumed_only_where_that_is_allowed(tv):
+    combine = Combination(tv)
+    upstream = randn(tv.layout.size, seed=3, requires_grad=False)
+    c, m = randn(3, len(combine.groups)), randn(tv.layout.size)
+    both = torch.autograd.grad(combine(c, m), (c, m), upstream)
+    for consume in (False, True):
+        given = upstream.clone()
+        found = torch.autograd.grad(combine(c, m, None, consume), (c, m), given)
+        assert all(torch.equal(a, b) for a, b in zip(found, both, strict=True))
+        assert torch.equal(given, upstream)
+        (alone,) = torch.autograd.grad(combine(c.detach(), m, None, consume), m, given)
+        assert torch.equal(alone, both[1])
+        assert torch.equal(given, both[1] if consume else upstream)
 
 
 def test_long_sums_do_not_drift_in_float32():

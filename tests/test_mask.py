@@ -63,6 +63,21 @@ def test_values_and_gradients_equal_the_slow_version(temperature):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
+def test_room_that_is_given_is_used_and_gradients_are_the_same():
+    """Mask and gradient are written where the caller says, and nowhere else."""
+    upstream = torch.randn(LAYOUT.size, generator=generator(1), dtype=torch.float64)
+    room, x = torch.empty_like(upstream), logits(LAYOUT.size).requires_grad_()
+    expected = relaxed_mask(x, LAYOUT, 0.5, generator(4))
+    (gradient,) = torch.autograd.grad(expected, x, upstream.clone())
+    for consume in (False, True):
+        given = upstream.clone()
+        r = relaxed_mask(x, LAYOUT, 0.5, generator(4), room, consume)
+        assert r.data_ptr() == room.data_ptr() and torch.equal(r, expected)
+        (found,) = torch.autograd.grad(r, x, given)
+        assert torch.equal(found, gradient)
+        assert torch.equal(given, gradient if consume else upstream)
+
+
 def test_gradients_equal_finite_differences(monkeypatch):
     x = logits(LAYOUT.size).requires_grad_()
     assert gradcheck(lambda x: relaxed_mask(x, LAYOUT, 0.5, generator(2)), (x,))

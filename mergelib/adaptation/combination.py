@@ -36,13 +36,18 @@ class Combination:
         self.pieces = pieces(tv.layout, tv.device, GROUPS[by])
 
     def __call__(
-        self, coefficients: Tensor, mask: Tensor | None = None, out: Tensor | None = None
+        self,
+        coefficients: Tensor,
+        mask: Tensor | None = None,
+        out: Tensor | None = None,
+        consume: bool = False,
     ) -> Tensor:
         """(P,) from coefficients (K, n) and, if there is one, a mask (P,).
 
         The numbers are written to `out` if given; what is returned shares its memory, and a
-        gradient can be taken until that is written to again. Raises ValueError for shapes that
-        do not fit.
+        gradient can be taken until that is written to again. With `consume` the backward pass
+        may write to the gradient (P,) that it is given. Raises ValueError for shapes that do not
+        fit.
         """
         shape = (len(self.tv), len(self.groups))
         if tuple(coefficients.shape) != shape:
@@ -56,7 +61,7 @@ class Combination:
                 f"not {tuple(mask.shape)}"
             )
         out = torch.empty_like(self.tv.base) if out is None else out
-        return _Combine.apply(coefficients, mask, self, out)
+        return _Combine.apply(coefficients, mask, self, out, consume)
 
 
 def pieces(layout: Layout, device: torch.device, by: str) -> list[Piece]:
@@ -78,8 +83,8 @@ def group_sums(values: Sequence[Tensor], some: Sequence[Piece], groups: int) -> 
 
 class _Combine(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, coefficients, mask, parts: Combination, out: Tensor) -> Tensor:
-        ctx.parts = parts
+    def forward(ctx, coefficients, mask, parts: Combination, out: Tensor, consume: bool) -> Tensor:
+        ctx.parts, ctx.consume = parts, consume
         ctx.save_for_backward(coefficients, mask)
         base, deltas = parts.tv.base, parts.tv.deltas
         # Detached, because whether gradients are recorded is a setting of each thread.
@@ -107,7 +112,9 @@ class _Combine(torch.autograd.Function):
         parts, (wanted, mask_wanted) = ctx.parts, ctx.needs_input_grad[:2]
         deltas, groups = parts.tv.deltas, coefficients.shape[1]
         columns = coefficients.T.contiguous()
-        mask_gradient = torch.empty_like(mask) if mask_wanted else None
+        mask_gradient = None
+        if mask_wanted:  # the gradient of λ needs the upstream one as it is
+            mask_gradient = gradient if ctx.consume and not wanted else torch.empty_like(mask)
 
         def products(batch: Sequence[Piece]) -> Iterator[Tensor | None]:
             buffer = gradient.new_empty(_widest(batch))
@@ -123,9 +130,9 @@ class _Combine(torch.autograd.Function):
 
         found = passes.run(products, parts.pieces, gradient.device)
         if not wanted:
-            return None, mask_gradient, None, None
-        sums = group_sums(found, parts.pieces, groups).T
-        return sums.to(coefficients), mask_gradient, None, None
+            return None, mask_gradient, None, None, None
+        sums = group_sums(found, parts.pieces, groups).T.contiguous()
+        return sums.to(coefficients), mask_gradient, None, None, None
 
 
 def _detached(tensor: Tensor | None) -> Tensor | None:

@@ -22,7 +22,12 @@ _REACH, _FINENESS = 16, 256  # the expectation is tabulated for |logit| ≤ 16 i
 
 
 def relaxed_mask(
-    logits: Tensor, layout: Layout, temperature: float, generator: torch.Generator
+    logits: Tensor,
+    layout: Layout,
+    temperature: float,
+    generator: torch.Generator,
+    out: Tensor | None = None,
+    consume: bool = False,
 ) -> Tensor:
     """r = m / mean_tensor(m), (P,), with m_p = σ((x_p + log u_p − log(1 − u_p)) / T), u ~ U(0, 1).
 
@@ -32,12 +37,15 @@ def relaxed_mask(
     tensor of one weight has r = 1. Where all of a tensor's m are too small for their type, r = 0.
 
     `generator` gives one number, from which all u are drawn, so its later draws do not depend on
-    P. On CPUs the draws are the same for any number of cores. Raises ValueError for logits of
+    P. On CPUs the draws are the same for any number of cores. The mask is written to `out` if
+    given, and with `consume` the backward pass may write to the gradient (P,) that it is given:
+    fresh memory for P numbers costs as much time as drawing them. Raises ValueError for logits of
     another shape or a temperature that is not above 0.
     """
     _require(logits, layout, temperature)
     seed = torch.randint(1 << 62, (), generator=generator, device=generator.device).item()
-    return _RelaxedMask.apply(logits, layout, temperature, seed)
+    out = torch.empty_like(logits) if out is None else out
+    return _RelaxedMask.apply(logits, layout, temperature, seed, out, consume)
 
 
 def expected_mask(logits: Tensor, layout: Layout, temperature: float) -> Tensor:
@@ -98,8 +106,16 @@ def divide_by_means(mask: Tensor, layout: Layout) -> Tensor:
 
 class _RelaxedMask(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, logits: Tensor, layout: Layout, temperature: float, seed: int) -> Tensor:
-        x, mask = logits.detach(), torch.empty_like(logits)
+    def forward(
+        ctx,
+        logits: Tensor,
+        layout: Layout,
+        temperature: float,
+        seed: int,
+        out: Tensor,
+        consume: bool,
+    ) -> Tensor:
+        x, mask = logits.detach(), out.detach()
         parts = pieces(layout, x.device, "tensor")
 
         def draw(some: Sequence[tuple[int, Piece]]) -> Iterator[Tensor]:
@@ -120,6 +136,7 @@ class _RelaxedMask(torch.autograd.Function):
 
         passes.run(divide, parts, x.device)
         ctx.layout, ctx.temperature, ctx.parts, ctx.means = layout, temperature, parts, means
+        ctx.consume = consume
         ctx.save_for_backward(mask)
         return mask
 
@@ -134,7 +151,7 @@ class _RelaxedMask(torch.autograd.Function):
         )
         counts = [b - a for a, b in zip(layout.offsets, layout.offsets[1:], strict=False)]
         common = group_sums(dots, parts, len(counts)) / torch.tensor(counts).clamp_min(1)
-        common, found = common.tolist(), torch.empty_like(mask)
+        common, found = common.tolist(), upstream if ctx.consume else torch.empty_like(mask)
 
         def differentiate(some: Sequence[Piece]) -> Iterator[None]:
             buffer = _buffer(mask, some)
@@ -146,7 +163,7 @@ class _RelaxedMask(torch.autograd.Function):
                 yield
 
         passes.run(differentiate, parts, mask.device)
-        return found, None, None, None
+        return found, None, None, None, None, None
 
 
 def _uniform(out: Tensor, seed: int, number: int) -> Tensor:

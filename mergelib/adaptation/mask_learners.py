@@ -38,19 +38,22 @@ class MaskLearner(WeightLearner):
         self.seed, self.kind, self._draw = seed, kind, (0, 0)
         self.init = initial_coefficients(tv, self.combination, init)
         logits = torch.full_like(tv.base, logit).requires_grad_()
+        self._room = torch.empty_like(tv.base)  # for the mask
         super().__init__({"logits": logits}, self._form, classify, tv.layout, tv.base)
 
     def prepare(self, step: int, observe: Callable[[int], None]) -> None:
         self._draw = (step, 1)
 
     def draw(self, logits: Tensor) -> Tensor:
-        """The random mask of this moment of the run."""
+        """The random mask of this moment of the run, in memory that the next draw takes."""
         seed = derived_seed(self.seed, "mask", *self._draw)
         generator = torch.Generator().manual_seed(seed)
-        return relaxed_mask(logits, self.combination.tv.layout, self.temperature, generator)
+        layout, room = self.combination.tv.layout, self._room
+        return relaxed_mask(logits, layout, self.temperature, generator, room, consume=True)
 
     def _form(self, out: Tensor) -> Tensor:
-        return self.combination(self.init, self.draw(self.trainable["logits"]), out)
+        mask = self.draw(self.trainable["logits"])
+        return self.combination(self.init, mask, out, consume=True)
 
     @torch.no_grad()
     def merged(self) -> Tensor:
@@ -94,7 +97,10 @@ class MetaLearner(MaskLearner):
             used = used.clamp(*self.clamp)
         if self._inner_step:
             return self.combination(used, self.draw(logits.detach()), out)
-        return self.combination(used.detach(), self.draw(logits), out)
+        return self.combination(used.detach(), self.draw(logits), out, consume=True)
+
+    def wanted(self) -> list[Tensor]:
+        return [self.coefficients] if self._inner_step else super().wanted()
 
     def state(self) -> dict:
         return {"inner": self.inner.state_dict()}

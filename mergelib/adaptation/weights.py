@@ -60,8 +60,16 @@ class WeightLearner(Learner):
         self._formed = self.form(self.weights.values)
         self.weights.gradient.zero_()
 
+    def wanted(self) -> list[Tensor]:
+        """The tensors whose gradient the step needs."""
+        return list(self.trainable.values())
+
     def end(self) -> None:
-        self._formed.backward(self.weights.gradient)
+        wanted = self.wanted()
+        # Not by backward(), which copies a gradient that shares memory with the one it came from.
+        found = torch.autograd.grad(self._formed, wanted, self.weights.gradient)
+        for tensor, gradient in zip(wanted, found, strict=True):
+            tensor.grad = gradient.contiguous()  # fused Adam takes both as they lie in memory
         del self._formed
 
 
