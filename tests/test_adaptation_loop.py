@@ -328,6 +328,12 @@ def test_the_loop_warns_of_a_model_that_gives_all_inputs_one_answer():
     assert found.history["classes"].iloc[-1] < 1.5
 
 
+def test_a_collapse_within_the_first_window_is_noticed():
+    sequence = [(10, 2.0)] * 5 + [(1, 0.1)] * 25
+    with pytest.warns(CollapseWarning, match="those up to step 5 on 10.0"):
+        show(CollapseWatch(), sequence)
+
+
 def test_the_watch_goes_on_where_it_was():
     sequence = [(10, 2.0)] * 5 + [(1, 0.1)] * 4
     whole, first, second = (CollapseWatch(window=3) for _ in range(3))

@@ -9,6 +9,7 @@ from torch import Tensor
 from mergelib.adaptation.objective import effective_classes
 
 WINDOW = 25
+FIRST = 5  # batches that are enough to compare with, because a collapse may be quick
 SHRINKS_TO = 0.5
 
 
@@ -40,7 +41,7 @@ class CollapseWatch:
         recent.append((counts.tolist(), entropy))
         seen = torch.tensor([c for c, _ in recent]).sum(0)
         classes = float(effective_classes(seen))
-        if len(recent) < self.window:
+        if len(recent) < min(FIRST, self.window):
             return classes
         mean = sum(h for _, h in recent) / len(recent)
         widest, mean_then, step_then = self._widest.get(task, (0.0, 0.0, 0))
