@@ -7,12 +7,21 @@
     tv.layout.save(merged, "merged.safetensors")
 
 Importing the package loads torch and nothing heavier; encoders, tasks and figures are imported
-by the modules that need them.
+by the modules that need them, and `ml.adaptation` when it is first used.
 """
+
+import importlib
+from types import ModuleType
 
 from mergelib import merging, methods
 from mergelib.checkpoint import CheckpointError
 from mergelib.parameters import Layout
 from mergelib.task_vectors import TaskVectors
 
-__all__ = ["CheckpointError", "Layout", "TaskVectors", "merging", "methods"]
+__all__ = ["CheckpointError", "Layout", "TaskVectors", "adaptation", "merging", "methods"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name == "adaptation":
+        return importlib.import_module("mergelib.adaptation")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,6 +16,8 @@ FILES = (
     "mergelib.merging.task_arithmetic",
     "mergelib.merging.ties",
     "mergelib.merging.dare",
+    "mergelib.adaptation.adamerging",
+    "mergelib.adaptation.concrete",
 )
 
 FAMILIES = ("static", "adaptive", "mixture")
@@ -24,7 +26,12 @@ NEEDS = ("nothing", "unlabelled inputs", "labelled inputs", "task identity")
 
 @dataclass(frozen=True)
 class Method:
-    """A method: `function(task_vectors, …, **numbers)`, with the numbers' `defaults`.
+    """A method: its `function`, with the `defaults` of its numbers.
+
+    A static method is function(task_vectors, **numbers) and gives weights (P,). An adaptive one is
+    function(bench, task_vectors, **numbers, **options), where `bench` is a workbench or (encoder,
+    heads, suite) and the options are those of `mergelib.adaptation.adapt`; it gives a record
+    whose `merged` is the weights (P,).
 
     `paper` is a key of the book's bibliography; `needs` is what it needs beside the weights.
     """

@@ -33,6 +33,43 @@ def test_accuracies_agree_but_for_rounding(benches):
     assert (cpu["correct"] - gpu["correct"]).abs().max() <= 2
 
 
+def test_a_combination_and_its_gradients_are_the_same(benches):
+    found = []
+    for bench in benches:
+        combine = ml.adaptation.Combination(bench.tv)
+        shape = len(bench.tv), len(combine.groups)
+        c = torch.linspace(0, 1, shape[0] * shape[1]).view(shape).to(bench.tv.device)
+        mask = torch.linspace(0, 2, bench.tv.layout.size).to(bench.tv.device)
+        weights = combine(c.requires_grad_(), mask.requires_grad_())
+        weights.square().sum().backward()
+        found.append([t.detach().cpu() for t in (weights, c.grad, mask.grad)])
+    for cpu, gpu in zip(*found, strict=True):
+        torch.testing.assert_close(gpu, cpu, rtol=1e-4, atol=1e-5)
+
+
+def test_masks_have_mean_one_and_a_gradient(benches):
+    layout = benches[1].tv.layout
+    logits = torch.zeros(layout.size, device="cuda", requires_grad=True)
+    draws = [
+        ml.adaptation.relaxed_mask(logits, layout, 0.5, torch.Generator().manual_seed(1))
+        for _ in range(2)
+    ]
+    assert torch.equal(*draws) and draws[0].std() > 0.3
+    parts = layout.unflatten(draws[0])
+    for name in layout.names:
+        assert parts[name].mean().item() == pytest.approx(1, abs=1e-5)
+    (draws[0] ** 2).sum().backward()
+    assert logits.grad.isfinite().all() and logits.grad.abs().sum() > 0
+
+
+def test_adaptation_runs_and_starts_at_the_same_loss(benches):
+    for learn in (ml.adaptation.adamerging, ml.adaptation.concrete_task_arithmetic):
+        cpu, gpu = (learn(bench, bench.tv, steps=3) for bench in benches)
+        assert gpu.merged.device.type == "cuda" and gpu.merged.isfinite().all()
+        if learn is ml.adaptation.adamerging:
+            assert gpu.loss.iloc[0] == pytest.approx(cpu.loss.iloc[0], abs=0.05)
+
+
 def test_an_expert_learns(benches):
     gpu = benches[1]
     task, head = gpu.suite["bars"], gpu.heads["bars"]

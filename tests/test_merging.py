@@ -122,6 +122,21 @@ def test_density_one_keeps_all_and_little_keeps_the_largest():
     assert torch.equal(kept.abs().amax(1), tv.deltas.abs().amax(1))
 
 
+def test_the_split_vectors_are_what_ties_adds_up():
+    tv = random_vectors(tasks=4)
+    split = merging.ties_split(tv, 0.3)
+    signs, trimmed = merging.elect_sign(merging.ties_trim(tv, 0.3)), merging.ties_trim(tv, 0.3)
+    torch.testing.assert_close(split.base + 0.4 * split.sum(), merging.ties(tv, 0.3, 0.4))
+    for row, before in zip(split.deltas, trimmed.deltas, strict=True):
+        agrees = before.sign() == signs
+        assert torch.equal(row, torch.where(agrees, before, torch.zeros_like(before)))
+    by_hand = one_tensor(torch.tensor([[4, -1, 0.5, -3, 0.2, 2], [1, 5, 0.1, 2, -6, 1.5]]))
+    assert merging.ties_split(by_hand, 0.5).deltas.tolist() == [
+        [4, 0, 0, -3, 0, 2],
+        [0, 5, 0, 0, -6, 0],
+    ]
+
+
 def test_trim_is_over_the_whole_model_not_per_tensor():
     states = {"a": torch.tensor([1.0, 2]), "b": torch.tensor([10.0, 20])}
     tv = TaskVectors.from_states({n: torch.zeros(2) for n in states}, {"t": states})

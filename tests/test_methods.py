@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from instances import one_tensor
+from instances import one_tensor, toy_bench
 
 import mergelib as ml
 from mergelib import methods
@@ -26,6 +26,19 @@ def test_every_entry_is_complete_and_runs_with_its_defaults(tv):
             merged = entry.function(tv)
             assert torch.equal(merged, entry.function(tv, **entry.defaults))
             assert merged.shape == tv.base.shape and merged.isfinite().all()
+
+
+def test_adaptive_methods_take_a_bench_and_task_vectors():
+    """function(bench, task vectors, **numbers): the record's `merged` is one vector of weights."""
+    bench, tv = toy_bench()
+    adaptive = {n: m for n, m in ml.methods.entries.items() if m.family == "adaptive"}
+    assert {"adamerging", "concrete_task_arithmetic", "concrete_adamerging"} <= set(adaptive)
+    for entry in adaptive.values():
+        assert entry.needs == "unlabelled inputs"
+        few = {name: 2 for name in entry.defaults if name.endswith("steps")}
+        merged = entry.function(bench, tv, **{**entry.defaults, **few}).merged
+        assert merged.shape == tv.base.shape and merged.isfinite().all()
+        assert not torch.equal(merged, tv.base)
 
 
 def test_defaults_are_those_of_the_signature():

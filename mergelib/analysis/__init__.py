@@ -7,6 +7,7 @@ from mergelib.analysis.consistency import (
     gap_by_scale,
     interference_pairs,
 )
+from mergelib.analysis.deployment import deployment_spread, deployments
 from mergelib.analysis.disentanglement import disentanglement_error, disentanglement_map
 from mergelib.analysis.geometry import by_depth, closest_pair, off_diagonal
 from mergelib.analysis.growth import growth
@@ -35,6 +36,8 @@ __all__ = [
     "consistency",
     "disentanglement_error",
     "disentanglement_map",
+    "deployment_spread",
+    "deployments",
     "expert_tables",
     "fixed",
     "forgotten",

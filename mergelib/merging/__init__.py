@@ -3,7 +3,7 @@
 from mergelib.merging.average import average
 from mergelib.merging.dare import dare, dare_drop
 from mergelib.merging.task_arithmetic import task_arithmetic
-from mergelib.merging.ties import elect_sign, ties, ties_trim
+from mergelib.merging.ties import elect_sign, ties, ties_split, ties_trim
 
 __all__ = [
     "average",
@@ -12,5 +12,6 @@ __all__ = [
     "elect_sign",
     "task_arithmetic",
     "ties",
+    "ties_split",
     "ties_trim",
 ]

@@ -71,6 +71,25 @@ def ties_trim(tv: TaskVectors, density: float = 0.2) -> TaskVectors:
     return tv.with_deltas(_trim(tv.deltas, _below_thresholds(tv, density)))
 
 
+def ties_split(tv: TaskVectors, density: float = 0.2) -> TaskVectors:
+    """τ'_k: of each trimmed τ̂_k (ties_trim) the entries that have the elected sign, others zero.
+
+    The vectors that TIES with merge="sum" adds up, kept apart; AdaMerging++ (Yang et al. 2024,
+    section 3.2) learns a coefficient for each. Raises ValueError for density outside (0, 1].
+    """
+    trimmed = ties_trim(tv, density)
+    signs, kept = elect_sign(trimmed), trimmed.deltas  # no one else has these
+
+    def keep_elected(batch: Sequence[slice]) -> Iterator[None]:
+        for piece in batch:
+            part = kept[:, piece]
+            part.masked_fill_(part * signs[piece] <= 0, 0)
+            yield
+
+    passes.run(keep_elected, passes.columns(tv.layout.size, tv.device), tv.device)
+    return tv.with_deltas(kept)
+
+
 def elect_sign(tv: TaskVectors) -> Tensor:
     """γ_p = sign(Σ_k τ_kp), (P,) of −1, 0 and +1 in the base's dtype.
 

@@ -1,0 +1,94 @@
+"""A model's weights as autograd's leaves, and the learners that form them from something smaller.
+
+The weights of all tensors lie in one vector, and so do their gradients: a backward pass adds to
+views of the second, so that K tasks in a row leave one (P,) gradient, without concatenation.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from mergelib.adaptation.loop import Learner
+from mergelib.models.compute import mixed_precision
+from mergelib.models.encoders import normalise_pixels
+from mergelib.models.heads import Head
+from mergelib.parameters import Layout
+from mergelib.tasks.suite import Suite, unknown
+
+Classify = Callable[[Mapping[str, Tensor], str, Tensor], Tensor]
+"""classify(state, task, inputs) gives logits (B, C) of the model with the tensors `state`."""
+
+
+class Weights:
+    """Room for one model: `values` (P,), `gradient` (P,) and `state`, the tensors by name.
+
+    The tensors of `state` are leaves that share memory with `values`; their gradients are added
+    to `gradient`. Kept buffers of the layout are in `state` as they are.
+    """
+
+    def __init__(self, layout: Layout, like: Tensor) -> None:
+        self.values, self.gradient = torch.empty_like(like), torch.zeros_like(like)
+        state, gradients = layout.unflatten(self.values), layout.unflatten(self.gradient)
+        for name in layout.names:
+            state[name] = state[name].detach().requires_grad_()
+            state[name].grad = gradients[name].detach()
+        self.state = state
+
+
+class WeightLearner(Learner):
+    """Learns tensors from which the weights of one model are formed.
+
+    `form(out)` writes the weights (P,) to `out` and returns them with their graph. The graph of
+    the model ends at the weights, so that their gradient, summed over the tasks, goes through
+    `form` once a step and not once a task.
+    """
+
+    def __init__(
+        self,
+        trainable: Mapping[str, Tensor],
+        form: Callable[[Tensor], Tensor],
+        classify: Classify,
+        layout: Layout,
+        like: Tensor,
+    ) -> None:
+        self.form, self.weights = form, Weights(layout, like)
+        super().__init__(trainable, lambda task, x: classify(self.weights.state, task, x))
+
+    def begin(self) -> None:
+        self._formed = self.form(self.weights.values)
+        self.weights.gradient.zero_()
+
+    def wanted(self) -> list[Tensor]:
+        """The tensors whose gradient the step needs."""
+        return list(self.trainable.values())
+
+    def end(self) -> None:
+        wanted = self.wanted()
+        # Not by backward(), which copies a gradient that shares memory with the one it came from.
+        found = torch.autograd.grad(self._formed, wanted, self.weights.gradient)
+        for tensor, gradient in zip(wanted, found, strict=True):
+            tensor.grad = gradient.contiguous()  # fused Adam takes both as they lie in memory
+        del self._formed
+
+
+def image_classifier(encoder: torch.nn.Module, heads: Mapping[str, Head], suite: Suite) -> Classify:
+    """The logits of an encoder with each task's own head, on uint8 images (B, 3, H, W).
+
+    Raises KeyError naming the task if a head is missing.
+    """
+    for name in suite.names:
+        if name not in heads:
+            raise KeyError(unknown("head", name, heads, f"suite {suite.name!r}"))
+    device = next(encoder.parameters()).device
+    placed = {name: heads[name].to(device) for name in suite.names}
+    encoder.eval()
+
+    def classify(state: Mapping[str, Tensor], task: str, images: Tensor) -> Tensor:
+        x = normalise_pixels(images.to(device).float() / 255)
+        with mixed_precision(device):
+            features = functional_call(encoder, dict(state), (x,))
+        return placed[task](features)
+
+    return classify
