@@ -29,13 +29,14 @@ Bounds = tuple[float, float]
 class AdaMerged(Adapted):
     """What AdaMerging found: the record of the run, and
 
-    `coefficients` λ (K, n) as used (clamped, if they are), `merged` (P,), the names of tasks and
-    groups.
+    `coefficients` λ (K, n) as used (clamped, if they are), `path` (steps + 1, K, n): the same
+    before each step and at the end, `merged` (P,), the names of tasks and groups.
     """
 
     tasks: tuple[str, ...]
     groups: tuple[str, ...]
     coefficients: Tensor
+    path: Tensor
     merged: Tensor
 
     def table(self) -> pd.DataFrame:
@@ -114,6 +115,7 @@ def adamerging(
         tasks=tv.tasks,
         groups=learner.combination.groups,
         coefficients=learner.coefficients().detach().clone(),
+        path=learner.path(),
         merged=learner.merged(),
     )
 
@@ -132,12 +134,26 @@ class AdaMergingLearner(WeightLearner):
     ) -> None:
         self.combination, self.clamp, self.mask = Combination(tv, by), check_bounds(clamp), mask
         raw = initial_coefficients(tv, self.combination, init).requires_grad_()
+        self._passed: list[Tensor] = []
         super().__init__({"coefficients": raw}, self._form, classify, tv.layout, tv.base)
 
     def coefficients(self) -> Tensor:
         """λ as it is used."""
         raw = self.trainable["coefficients"]
         return raw if self.clamp is None else raw.clamp(*self.clamp)
+
+    def path(self) -> Tensor:
+        """λ before each step so far, and now: (steps + 1, K, n)."""
+        return torch.stack([*self._passed, self.coefficients().detach()])
+
+    def prepare(self, step: int, observe: Callable[[int], None]) -> None:
+        self._passed.append(self.coefficients().detach().clone())
+
+    def state(self) -> dict:
+        return {"passed": list(self._passed)}
+
+    def restore(self, state: dict) -> None:
+        self._passed = list(state["passed"])
 
     def _form(self, out: Tensor | None) -> Tensor:
         return self.combination(self.coefficients(), self.mask, out)

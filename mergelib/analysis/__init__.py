@@ -11,8 +11,17 @@ from mergelib.analysis.deployment import deployment_spread, deployments
 from mergelib.analysis.disentanglement import disentanglement_error, disentanglement_map
 from mergelib.analysis.geometry import by_depth, closest_pair, off_diagonal
 from mergelib.analysis.growth import growth
+from mergelib.analysis.learning import accuracy_at, entropy_change, learning_curve
 from mergelib.analysis.loss_plane import loss_plane
+from mergelib.analysis.masks import (
+    kept_by_magnitude,
+    kept_by_tensor,
+    masked_experts,
+    relaxed_density,
+)
 from mergelib.analysis.negation import negation
+from mergelib.analysis.places import by_block, by_kind, places, tensor_means
+from mergelib.analysis.published import published_curves
 from mergelib.analysis.slopes import slopes
 from mergelib.analysis.task_weights import tuned_task_weights
 from mergelib.analysis.transfer import (
@@ -25,19 +34,32 @@ from mergelib.analysis.transfer import (
     restored,
     stored,
 )
+from mergelib.analysis.uncertainty import (
+    best_by,
+    binned,
+    rank_correlations,
+    uncertainty,
+    uncertainty_by_scale,
+)
 
 __all__ = [
     "Tuned",
+    "accuracy_at",
     "accuracy_by_model",
+    "best_by",
+    "binned",
     "borrowed",
+    "by_block",
     "by_depth",
+    "by_kind",
     "by_task",
     "closest_pair",
     "consistency",
-    "disentanglement_error",
-    "disentanglement_map",
     "deployment_spread",
     "deployments",
+    "disentanglement_error",
+    "disentanglement_map",
+    "entropy_change",
     "expert_tables",
     "fixed",
     "forgotten",
@@ -45,16 +67,27 @@ __all__ = [
     "gap_by_scale",
     "growth",
     "interference_pairs",
+    "kept_by_magnitude",
+    "kept_by_tensor",
+    "learning_curve",
     "loss_plane",
+    "masked_experts",
     "negation",
     "off_diagonal",
     "over_seeds",
     "own_task",
     "percent",
+    "places",
+    "published_curves",
+    "rank_correlations",
+    "relaxed_density",
     "restored",
     "slopes",
     "stored",
     "summary",
+    "tensor_means",
     "tune",
     "tuned_task_weights",
+    "uncertainty",
+    "uncertainty_by_scale",
 ]

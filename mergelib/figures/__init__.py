@@ -7,10 +7,19 @@ from mergelib.figures.accuracy import (
     scale_curve,
     scale_curves,
 )
+from mergelib.figures.adaptation import (
+    coefficient_maps,
+    coefficient_paths,
+    coefficients_compared,
+    entropy_and_loss,
+    learning_curves,
+    sure_and_right,
+)
 from mergelib.figures.awd import objective_curve, redundant_by_depth, right_angle_figure
 from mergelib.figures.consistency import gap_curves, gap_dots, interference_scatter
 from mergelib.figures.disentanglement import disentanglement_maps
 from mergelib.figures.images import contact_sheet
+from mergelib.figures.masks import expert_masks, mask_map, relaxed_densities
 from mergelib.figures.planes import loss_plane
 from mergelib.figures.style import METHOD_STYLES, method_style, use_style
 from mergelib.figures.training import pretraining_curve
@@ -20,21 +29,30 @@ __all__ = [
     "METHOD_STYLES",
     "accuracy_dots",
     "accuracy_matrix",
+    "coefficient_maps",
+    "coefficient_paths",
+    "coefficients_compared",
     "contact_sheet",
     "cosine_matrix",
     "depth_profile",
     "disentanglement_maps",
+    "entropy_and_loss",
+    "expert_masks",
     "gap_curves",
     "gap_dots",
     "growth_curve",
     "interference_scatter",
+    "learning_curves",
     "loss_plane",
+    "mask_map",
     "method_style",
     "objective_curve",
     "pretraining_curve",
     "redundant_by_depth",
+    "relaxed_densities",
     "right_angle_figure",
     "scale_curve",
     "scale_curves",
+    "sure_and_right",
     "use_style",
 ]

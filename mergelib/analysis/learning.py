@@ -1,0 +1,55 @@
+"""Curves of adaptation runs: accuracy and entropy against steps, passes and seconds."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from mergelib.adaptation.loop import Adapted
+
+
+def learning_curve(run: Adapted, passes: Mapping[str, int] | int = 1) -> pd.DataFrame:
+    """The mean accuracy over tasks at each evaluation of a run: step, passes, seconds, accuracy.
+
+    `passes` is how often a step runs the model forward and backward on a batch of every task:
+    one number, or one for each `stage` of a run that has several. Time counts the steps and not
+    the evaluations. Raises ValueError for a run that was not evaluated.
+    """
+    if not len(run.evaluations):
+        raise ValueError("the run was not evaluated: give adapt `evaluate` and `every`")
+    steps = run.history.groupby("step", as_index=False).first()
+    stage = steps["stage"] if "stage" in steps else pd.Series("", index=steps.index)
+    each = stage.map(passes) if isinstance(passes, Mapping) else pd.Series(passes, steps.index)
+    spent = {0: (0, 0.0)}
+    totals = zip(steps["step"], each.cumsum(), steps["seconds"], strict=True)
+    spent |= {int(step): (int(count), float(seconds)) for step, count, seconds in totals}
+    keys = [name for name in ("stage", "step") if name in run.evaluations]
+    means = run.evaluations.groupby(keys, sort=False)["accuracy"].mean().reset_index()
+    means["passes"] = [spent[step][0] for step in means["step"]]
+    means["seconds"] = [spent[step][1] for step in means["step"]]
+    return means[[*keys, "passes", "seconds", "accuracy"]]
+
+
+def accuracy_at(curve: pd.DataFrame, passes: int) -> float:
+    """The accuracy of a `learning_curve` at the last evaluation within a number of passes."""
+    within = curve[curve["passes"] <= passes]
+    if not len(within):
+        raise ValueError(f"the curve has no evaluation within {passes} passes")
+    return float(within.sort_values("passes")["accuracy"].iloc[-1])
+
+
+def entropy_change(run: Adapted, window: int = 5) -> pd.DataFrame:
+    """Of each task the mean entropy over the first and the last `window` steps, and on how many
+    classes predictions fell then: columns task, entropy_before, entropy_after, classes_before,
+    classes_after."""
+    first = run.history["step"] <= run.history["step"].min() + window - 1
+    last = run.history["step"] > run.history["step"].max() - window
+    ends = {
+        when: run.history[rows].groupby("task", sort=False)[["entropy", "classes"]].mean()
+        for when, rows in (("before", first), ("after", last))
+    }
+    return pd.concat({k: v for k, v in ends.items()}, axis=1).pipe(_flat).reset_index()
+
+
+def _flat(table: pd.DataFrame) -> pd.DataFrame:
+    table = table.sort_index(axis=1, level=1, sort_remaining=False)
+    return table.set_axis([f"{name}_{when}" for when, name in table.columns], axis=1)

@@ -1,0 +1,174 @@
+"""Learning on unlabelled inputs: entropy and loss, curves of runs, learnt coefficients."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.colors import TwoSlopeNorm
+
+from mergelib.figures.accuracy import spread
+from mergelib.figures.style import BLACK, BLUE, DIVERGING, GREY, METHOD_STYLES, WIDTH, method_style
+
+AXES = {
+    "step": "step",
+    "passes": "passes (forward and backward, all tasks)",
+    "seconds": "seconds",
+}
+LINES = ("-", "--", ":", "-.")
+
+
+def entropy_and_loss(by_scale: pd.DataFrame, bins: pd.DataFrame):
+    """Left: mean entropy and mean loss against λ, minima ringed. Right: loss of images by entropy.
+
+    `by_scale` is the table of `analysis.uncertainty_by_scale`, `bins` that of `analysis.binned`.
+    Returns the figure.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.0))
+    mean = by_scale.groupby("scale")[["entropy", "loss"]].mean()
+    looks = {"loss": (BLACK, "o", "loss (needs labels)"), "entropy": (BLUE, "s", "entropy")}
+    for column, (colour, marker, label) in looks.items():
+        left.plot(mean.index, mean[column], color=colour, marker=marker, label=label)
+        best = mean[column].idxmin()
+        ring = {"color": colour, "markerfacecolor": "none", "markersize": 11}
+        left.plot(best, mean[column][best], "o", **ring)
+    left.set(xlabel="scale λ of the summed task vectors", ylabel="mean over tasks (nats)")
+    left.set_ylim(0, None)
+    left.legend()
+    top = float(bins[["entropy", "loss"]].to_numpy().max())
+    right.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=":", label="loss = entropy")
+    right.plot(
+        bins["entropy"], bins["loss"], color=BLACK, marker="o", label="a tenth of the images"
+    )
+    right.set(xlabel="mean entropy (nats)", ylabel="mean loss (nats)")
+    right.set(xlim=(0, None), ylim=(0, 1.05 * top))
+    right.legend()
+    return figure
+
+
+def learning_curves(
+    curves: Mapping[str, pd.DataFrame],
+    methods: Mapping[str, str],
+    across: Sequence[str] = ("step",),
+    levels: Mapping[str, float] | None = None,
+):
+    """Mean accuracy against each column of `across` ("step", "passes", "seconds"), a panel each.
+
+    `curves` maps a label to a table with those columns and accuracy, `methods` a label to the method
+    whose colour it has (runs of one method differ in their lines); a curve that has a column `stage`
+    of two values is divided by a mark where the second begins. `levels` are horizontals, label →
+    accuracy. Returns the figure.
+    """
+    size = (WIDTH, 3.4)
+    figure, axes = plt.subplots(1, len(across), figsize=size, sharey=True, squeeze=False)
+    for axis, column in zip(axes[0], across, strict=True):
+        drawn = []
+        for label, curve in curves.items():
+            look = {**method_style(methods[label]), "markersize": 4}
+            line = LINES[drawn.count(methods[label]) % len(LINES)]
+            drawn.append(methods[label])
+            axis.plot(curve[column], 100 * curve["accuracy"], linestyle=line, label=label, **look)
+            if "stage" in curve and curve["stage"].nunique() > 1:
+                begin = curve[curve["stage"] == curve["stage"].iloc[-1]].iloc[0]
+                ring = {"color": look["color"], "markerfacecolor": "white", "markersize": 9}
+                axis.plot(begin[column], 100 * begin["accuracy"], "o", zorder=3, **ring)
+        for (label, level), line in zip((levels or {}).items(), LINES, strict=False):
+            axis.axhline(100 * level, color=GREY, linewidth=1, linestyle=line, label=label)
+        axis.set(xlabel=AXES[column])
+    axes[0, 0].set_ylabel("mean accuracy (%)")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure
+
+
+def coefficient_paths(paths: Mapping[str, object], tasks: Sequence[str]):
+    """Coefficients over steps, a panel a run: the mean over groups of each task, and where all are.
+
+    `paths` maps a title to (steps + 1, K, n) coefficients. With n > 1 groups a band shows the middle
+    90 % of all K·n. Returns the figure.
+    """
+    figure, axes = plt.subplots(1, len(paths), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
+    styles = list(METHOD_STYLES.values())
+    for axis, (title, path) in zip(axes[0], paths.items(), strict=True):
+        values = np.asarray(path)
+        steps = np.arange(len(values))
+        if values.shape[2] > 1:
+            low, high = np.quantile(values.reshape(len(values), -1), [0.05, 0.95], axis=1)
+            axis.fill_between(
+                steps, low, high, color="0.85", linewidth=0, label="middle 90 % of all"
+            )
+        for k, task in enumerate(tasks):
+            colour, marker = styles[k % len(styles)]
+            look = {"color": colour, "marker": marker, "markevery": max(1, len(values) // 6)}
+            axis.plot(steps, values[:, k].mean(axis=1), label=task, markersize=4, **look)
+        axis.set(xlabel="step", title=title)
+    axes[0, 0].set_ylabel("coefficient λ")
+    handles, labels = axes[0, -1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=7)
+    return figure
+
+
+def coefficient_maps(blocks: pd.DataFrame, kinds: pd.DataFrame, start: float):
+    """Learnt coefficients: tasks by block (left), kinds of tensor by residual block (right).
+
+    Colours diverge from `start`, where all began. `blocks` is the table of `analysis.by_block`,
+    `kinds` that of `analysis.by_kind`. Returns the figure.
+    """
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(WIDTH, 0.3 * max(len(blocks), len(kinds)) + 1.3)
+    )
+    values = np.concatenate([blocks.to_numpy().ravel(), kinds.to_numpy().ravel()])
+    reach = max(float(np.nanmax(np.abs(values - start))), 1e-9)
+    norm = TwoSlopeNorm(start, start - reach, start + reach)
+    for axis, table, title in (
+        (left, blocks, "by task (mean over tensors)"),
+        (right, kinds, "by kind (mean over tasks)"),
+    ):
+        image = axis.imshow(table.to_numpy(), cmap=DIVERGING, norm=norm, aspect="auto")
+        axis.set_xticks(range(table.shape[1]), table.columns, rotation=35, ha="right")
+        axis.set_yticks(range(len(table)), table.index, fontsize=7)
+        axis.set(xlabel="block", title=title)
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
+    figure.colorbar(image, ax=(left, right), label="coefficient λ", shrink=0.9)
+    return figure
+
+
+def sure_and_right(changes: pd.DataFrame):
+    """Change of accuracy against change of entropy, a labelled point a task.
+
+    `changes` has columns task, entropy (nats) and accuracy (share), both after minus before.
+    Returns the figure.
+    """
+    figure, axis = plt.subplots(figsize=(0.7 * WIDTH, 3.0))
+    points = changes.sort_values("accuracy")
+    x, y = points["entropy"].to_numpy(), 100 * points["accuracy"].to_numpy()
+    axis.axhline(0, color=GREY, linewidth=0.8)
+    axis.axvline(0, color=GREY, linewidth=0.8)
+    axis.plot(x, y, linestyle="", color=BLACK, marker="o")
+    axis.margins(0.12)
+    low, high = axis.get_ylim()
+    for task, where, height in zip(points["task"], x, spread(y, 0.06 * (high - low)), strict=True):
+        look = {"fontsize": 7.5, "va": "center"}
+        axis.annotate(task, (where, height), (6, 0), textcoords="offset points", **look)
+    axis.set(xlabel="change of entropy (nats)", ylabel="change of accuracy (points)")
+    return figure
+
+
+def coefficients_compared(pairs: pd.DataFrame, x: str, y: str):
+    """One point a task and tensor: two sets of coefficients against each other.
+
+    `pairs` has columns task and those named `x` and `y`, which also name the axes. Dotted: equal.
+    Returns the figure.
+    """
+    figure, axis = plt.subplots(figsize=(0.75 * WIDTH, 3.6))
+    styles = list(METHOD_STYLES.values())
+    for k, (task, rows) in enumerate(pairs.groupby("task", sort=False)):
+        colour, marker = styles[k % len(styles)]
+        look = {"color": colour, "marker": marker, "markersize": 3.5, "alpha": 0.6}
+        axis.plot(rows[x], rows[y], linestyle="", label=task, **look)
+    middle = float(pairs[[x, y]].to_numpy().mean())
+    axis.axline((middle, middle), slope=1, color=GREY, linewidth=0.8, linestyle=":")
+    axis.set(xlabel=f"λ of {x}", ylabel=f"λ of {y}")
+    figure.legend(loc="outside right center", fontsize=7)
+    return figure
