@@ -67,14 +67,11 @@ def rank_correlations(table: pd.DataFrame, a: str = "entropy", b: str = "loss") 
     1 if one rises with the other; equal values share their mean rank. A column that is constant in
     a task has none: NaN.
     """
-    return pd.Series(
-        {
-            task: rows[a].rank().corr(rows[b].rank())
-            if rows[[a, b]].nunique().min() > 1
-            else np.nan
-            for task, rows in table.groupby("task", sort=False)
-        }
-    )
+    found = {}
+    for task, rows in table.groupby("task", sort=False):
+        varies = rows[[a, b]].nunique().min() > 1
+        found[task] = rows[a].rank().corr(rows[b].rank()) if varies else np.nan
+    return pd.Series(found)
 
 
 def binned(table: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
@@ -92,5 +89,5 @@ def binned(table: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
 
 
 def best_by(table: pd.DataFrame, column: str) -> float:
-    """The λ of an `uncertainty_by_scale` table at which the mean over tasks of a column is least."""
+    """The λ of an `uncertainty_by_scale` table where the mean over tasks of a column is least."""
     return float(table.groupby("scale")[column].mean().idxmin())

@@ -16,6 +16,7 @@ AXES = {
     "seconds": "seconds",
 }
 LINES = ("-", "--", ":", "-.")
+EQUAL = {"color": GREY, "linewidth": 0.8, "linestyle": ":"}
 
 
 def entropy_and_loss(by_scale: pd.DataFrame, bins: pd.DataFrame):
@@ -36,10 +37,9 @@ def entropy_and_loss(by_scale: pd.DataFrame, bins: pd.DataFrame):
     left.set_ylim(0, None)
     left.legend()
     top = float(bins[["entropy", "loss"]].to_numpy().max())
-    right.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=":", label="loss = entropy")
-    right.plot(
-        bins["entropy"], bins["loss"], color=BLACK, marker="o", label="a tenth of the images"
-    )
+    right.axline((0, 0), slope=1, label="loss = entropy", **EQUAL)
+    label = "a tenth of the images"
+    right.plot(bins["entropy"], bins["loss"], color=BLACK, marker="o", label=label)
     right.set(xlabel="mean entropy (nats)", ylabel="mean loss (nats)")
     right.set(xlim=(0, None), ylim=(0, 1.05 * top))
     right.legend()
@@ -54,10 +54,10 @@ def learning_curves(
 ):
     """Mean accuracy against each column of `across` ("step", "passes", "seconds"), a panel each.
 
-    `curves` maps a label to a table with those columns and accuracy, `methods` a label to the method
-    whose colour it has (runs of one method differ in their lines); a curve that has a column `stage`
-    of two values is divided by a mark where the second begins. `levels` are horizontals, label →
-    accuracy. Returns the figure.
+    `curves` maps a label to a table with those columns and accuracy, `methods` a label to the
+    method whose colour it has (runs of one method differ in their lines). Where the last `stage`
+    of a curve of several begins there is a ring. `levels` are horizontals, label → accuracy.
+    Returns the figure.
     """
     size = (WIDTH, 3.4)
     figure, axes = plt.subplots(1, len(across), figsize=size, sharey=True, squeeze=False)
@@ -84,8 +84,8 @@ def learning_curves(
 def coefficient_paths(paths: Mapping[str, object], tasks: Sequence[str]):
     """Coefficients over steps, a panel a run: the mean over groups of each task, and where all are.
 
-    `paths` maps a title to (steps + 1, K, n) coefficients. With n > 1 groups a band shows the middle
-    90 % of all K·n. Returns the figure.
+    `paths` maps a title to (steps + 1, K, n) coefficients. With n > 1 groups a band shows the
+    middle 90 % of all K·n. Returns the figure.
     """
     figure, axes = plt.subplots(1, len(paths), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
     styles = list(METHOD_STYLES.values())
@@ -168,7 +168,7 @@ def coefficients_compared(pairs: pd.DataFrame, x: str, y: str):
         look = {"color": colour, "marker": marker, "markersize": 3.5, "alpha": 0.6}
         axis.plot(rows[x], rows[y], linestyle="", label=task, **look)
     middle = float(pairs[[x, y]].to_numpy().mean())
-    axis.axline((middle, middle), slope=1, color=GREY, linewidth=0.8, linestyle=":")
+    axis.axline((middle, middle), slope=1, **EQUAL)
     axis.set(xlabel=f"λ of {x}", ylabel=f"λ of {y}")
     figure.legend(loc="outside right center", fontsize=7)
     return figure

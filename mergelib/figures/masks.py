@@ -29,7 +29,7 @@ def relaxed_densities(m: Sequence[float], densities: Mapping[str, Mapping[str, S
 
 
 def mask_map(kinds: pd.DataFrame, magnitudes: pd.DataFrame):
-    """Left: mask probability by kind of tensor and block. Right: by magnitude of the vector's entry.
+    """Left: mask probability by kind of tensor and block. Right: by magnitude of the summed τ.
 
     `kinds` is a table of `analysis.by_kind`, `magnitudes` that of `analysis.kept_by_magnitude`.
     Returns the figure.
