@@ -16,6 +16,7 @@ FILES = (
     "mergelib.merging.task_arithmetic",
     "mergelib.merging.ties",
     "mergelib.merging.dare",
+    "mergelib.merging.awd",
 )
 
 FAMILIES = ("static", "adaptive", "mixture")
