@@ -121,7 +121,8 @@ def descend(
 def _adam(gradient: Tensor, mean: Tensor, square: Tensor, number: int) -> Tensor:
     """Adam's direction (Kingma and Ba 2015, algorithm 1) at step `number`; updates its means."""
     first, second = _BETAS
-    mean.lerp_(gradient.to(mean.dtype), 1 - first)
-    square.mul_(second).addcmul_(gradient.to(mean.dtype), gradient.to(mean.dtype), value=1 - second)
+    step = gradient.to(mean.dtype)
+    mean.lerp_(step, 1 - first)
+    square.mul_(second).addcmul_(step, step, value=1 - second)
     size = (square.double() / (1 - second**number)).sqrt_().add_(_EPS)
-    return mean.double().div_(1 - first**number).div_(size)
+    return mean.double() / (1 - first**number) / size

@@ -14,13 +14,14 @@ class Span(NamedTuple):
     points (n, K, K + 1): isometric to τ_k / scale; the last coordinate, 0 for all of them, is the
     direction outside the span. scale (n,): the geometric mean of the norms that are not zero.
     free (n, K + 1): the coordinates that the group really has (the span may have fewer than K
-    dimensions, and a group of few weights no direction outside it).
+    dimensions, and a group of few weights no direction outside it). dual (n, K, K): its column m
+    holds the c with which Σ_k c_k τ_k / scale is coordinate m's unit vector.
     """
 
     points: Tensor
     scale: Tensor
     free: Tensor
-    _dual: Tensor
+    dual: Tensor
 
     @classmethod
     def of_gram(cls, gram: Tensor, sizes: Tensor) -> "Span":
@@ -47,10 +48,10 @@ class Span(NamedTuple):
 
     def coefficients(self, z: Tensor) -> Tensor:
         """c (n, K) with Σ_k c_k τ_k / scale = z in all coordinates but the last; z (n, K + 1)."""
-        return (self._dual @ z[:, :-1].unsqueeze(-1)).squeeze(-1)
+        return (self.dual @ z[:, :-1].unsqueeze(-1)).squeeze(-1)
 
     def project(self, products: Tensor) -> Tensor:
         """c (n, K) of the vector in the span nearest to one with ⟨τ_k, ·⟩ = `products` (n, K)."""
-        along = (self._dual.mT @ products.unsqueeze(-1)).squeeze(-1)
+        along = (self.dual.mT @ products.unsqueeze(-1)).squeeze(-1)
         z = along / self.scale.unsqueeze(-1).square()
         return self.coefficients(torch.nn.functional.pad(z, (0, 1)))
