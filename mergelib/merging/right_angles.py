@@ -11,6 +11,7 @@ several starts, because f has many. What is returned is judged by the objective 
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ _LOOK = (1e-2, 30)  # the smallest ε and the most steps of the first look
 _END = (1e-10, 120)
 _FIRST_EPS = 0.3
 _AT_ONCE = 512  # problems × starts, so that the temporaries fit a core's cache
+_NEAREST = 1e-6  # of a point's length
+_SETTLED = 0.002
+_JUMP = 3
 _TINY = 1e-150
 
 
@@ -84,8 +88,18 @@ def _from_each(
 
 
 def _values(points: Tensor, z: Tensor, alpha: Tensor) -> Tensor:
-    """Objectives (n, S) of S candidates for each problem."""
-    return torch.stack([objective(points, one, alpha) for one in z.unbind(1)], 1)
+    """Objectives (n, S) of S candidates for each problem; ∞ for one that lies on a point."""
+    values = [objective(points, one, alpha) for one in z.unbind(1)]
+    apart = [_apart(points, _cosines(points, one)[2]) for one in z.unbind(1)]
+    return torch.where(torch.stack(apart, 1), torch.stack(values, 1), torch.inf)
+
+
+def _apart(points: Tensor, distance: Tensor) -> Tensor:
+    """Whether z, at `distance` (n, K), is far enough from each point for a direction, (n,).
+
+    From the very place of two equal points no angle between them is seen, and f would be small.
+    """
+    return (distance >= _NEAREST * points.norm(dim=-1)).all(-1)
 
 
 def _starts(points: Tensor) -> Tensor:
@@ -131,12 +145,25 @@ def _cosines(points: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (u @ u.mT).clamp(-1, 1), u, length
 
 
+class Smoothed(NamedTuple):
+    """f with √(x² + ε²) for |x| and ‖·‖ at some z: value (n,), gradient (n, D), Hessian (n, D, D);
+    the cosines (n, K, K), and of pairs i < j their gradients (n, M, D) and the weight (n, M) of
+    the square of such a gradient in the Hessian."""
+
+    value: Tensor
+    gradient: Tensor
+    hessian: Tensor
+    cosines: Tensor
+    towards: Tensor
+    bend: Tensor
+
+
 def smoothed(
     points: Tensor, z: Tensor, alpha: Tensor, eps: Tensor, dual: Tensor | None = None
-) -> tuple[Tensor, ...]:
-    """f with √(x² + ε²) for |x| and ‖·‖: value (n,), gradient (n, D), Hessian (n, D, D).
+) -> Smoothed:
+    """f without its kinks; eps (n,).
 
-    eps (n,). With u_i = (t_i − z)/p_i and c = u_iᵀu_j: ∇c = −(u_j − c u_i)/p_i − (u_i − c u_j)/p_j.
+    With u_i = (t_i − z)/p_i and c = u_iᵀu_j: ∇c = −(u_j − c u_i)/p_i − (u_i − c u_j)/p_j.
     In the Hessian, the second derivative ε²/φ³ = (1 − c²/φ²)/φ of φ = √(c² + ε²) becomes
     (1 − y c/φ)/φ if `dual` y (n, K, K) is given (Chan, Golub and Mulet 1999): with y = c/φ from a
     larger ε, Newton's step does not overshoot a kink that has become sharper.
@@ -148,10 +175,10 @@ def smoothed(
     value = (weights * phi).sum((-1, -2)) + alpha * radius
     slope = weights * c / phi
     bend = weights * eps**2 / phi**3 if dual is None else weights * (1 - dual * c / phi) / phi
-    i, j = torch.triu_indices(c.shape[-1], c.shape[-1], 1)
+    i, j = _pairs(c)
+    bend = 2 * bend[:, i, j]
     cij, pi, pj = c[:, i, j, None], p[:, i, None], p[:, j, None]
-    ui, uj = u[:, i], u[:, j]
-    towards = (cij / pi - 1 / pj) * ui + (cij / pj - 1 / pi) * uj  # ∇c_ij for i < j
+    towards = (cij / pi - 1 / pj) * u[:, i] + (cij / pj - 1 / pi) * u[:, j]
     gradient = 2 * (slope[:, i, j].unsqueeze(-2) @ towards).squeeze(-2)
     gradient = gradient + (alpha / radius).unsqueeze(-1) * z
     # Σ slope_ij ∇²c_ij = Uᵀ M U + κ I: the second derivatives of a cosine are made of u_i and u_j.
@@ -160,11 +187,15 @@ def smoothed(
     ac = (a * c).sum(-1)
     m = b * c - a - a.mT + torch.diag_embed(3 * ac - 2 * b.sum(-1))
     kappa = (b.sum(-1) - ac).sum(-1)
-    hessian = 2 * (towards.mT @ (bend[:, i, j].unsqueeze(-1) * towards) + u.mT @ m @ u)
+    hessian = towards.mT @ (bend.unsqueeze(-1) * towards) + 2 * (u.mT @ m @ u)
     outer = z.unsqueeze(-1) * z.unsqueeze(-2)
     hessian = hessian - (alpha / radius**3)[:, None, None] * outer
     hessian.diagonal(dim1=-2, dim2=-1).add_((2 * kappa + alpha / radius).unsqueeze(-1))
-    return value, gradient, hessian
+    return Smoothed(value, gradient, hessian, c, towards, bend)
+
+
+def _pairs(cosines: Tensor) -> tuple[Tensor, Tensor]:
+    return tuple(torch.triu_indices(*cosines.shape[-2:], 1))
 
 
 def _descend(
@@ -177,34 +208,26 @@ def _descend(
     eps = torch.full_like(alpha, _FIRST_EPS)
     c, _, p = _cosines(points, z)
     dual = c / (c * c + eps[:, None, None] ** 2).sqrt()
-    value, g, h = smoothed(points, z, alpha, eps, dual)
-    damping = g.norm(dim=-1) / (0.3 * _nearest(points, p))
+    here = smoothed(points, z, alpha, eps, dual)
+    damping = here.gradient.norm(dim=-1) / (0.3 * _nearest(points, p))
     for step_number in range(limit):
-        g = g * inside
-        damped = h * inside.unsqueeze(-1) * inside.unsqueeze(-2)
-        damped.diagonal(dim1=-2, dim2=-1).add_(damping.unsqueeze(-1) + (1 - inside))
-        factor, failed = torch.linalg.cholesky_ex(damped)
-        convex = failed == 0
-        factor = torch.where(convex[:, None, None], factor, torch.eye(z.shape[-1], dtype=z.dtype))
-        step = -torch.cholesky_solve(g.unsqueeze(-1), factor).squeeze(-1)
-        step = torch.where(convex.unsqueeze(-1), step, 0.0)
-        # −gᵀs − ½ sᵀHs, with (H + μ) s = −g
-        expected = 0.5 * ((damping.unsqueeze(-1) * step - g) * step).sum(-1)
+        step, expected, convex = _newton(points, z, here, damping, inside)
         moved = z + step
         trial = smoothed(points, moved, alpha, eps, dual)
-        gain = value - trial[0]
-        better = convex & (gain >= 0) & (step != 0).any(-1)
+        gain = here.value - trial.value
+        better = convex & (gain >= 0) & _apart(points, _cosines(points, moved)[2])
+        held_back = damping * step.square().sum(-1) > expected
+        size = here.hessian.diagonal(dim1=-2, dim2=-1).abs().sum(-1)
+        small = better & ~held_back & (expected < _SETTLED * eps * here.value)
+        small |= convex & (expected < 1e-15 * here.value) | (damping > 1e12 * size)
         damping = torch.where(gain > 0.7 * expected, damping / 6, damping)
         damping = torch.where(better & (gain > 0.2 * expected), damping, damping * 4)
-        size = h.diagonal(dim1=-2, dim2=-1).abs().sum(-1)
-        damping = torch.where(convex, damping, damping.maximum(1e-4 * size))
-        small = (convex & (expected < 0.02 * eps * value)) | (damping > 1e12 * size)
+        damping = torch.where(convex, damping, damping * _JUMP)
 
         z = torch.where(better.unsqueeze(-1), moved, z)
-        new = _cosines(points, z)[0]
+        c, new = here.cosines, torch.where(better[:, None, None], trial.cosines, here.cosines)
         phi = (c * c + eps[:, None, None] ** 2).sqrt()
         dual = (c / phi + (1 - dual * c / phi) / phi * (new - c)).clamp(-1, 1)
-        c = new
         done = small & (eps <= floor)
         eps = torch.where(small, (eps * 0.1).clamp_min(floor), eps)
         if done.any():
@@ -213,11 +236,36 @@ def _descend(
             if not kept.any():
                 return found, steps
             going, points, z, alpha = going[kept], points[kept], z[kept], alpha[kept]
-            inside, eps, damping = inside[kept], eps[kept], damping[kept]
-            c, dual = c[kept], dual[kept]
-        value, g, h = smoothed(points, z, alpha, eps, dual)
+            inside, eps, damping, dual = inside[kept], eps[kept], damping[kept], dual[kept]
+        here = smoothed(points, z, alpha, eps, dual)
     found[going] = z
     return found, steps
+
+
+def _newton(
+    points: Tensor, z: Tensor, here: Smoothed, damping: Tensor, inside: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A step (m, D), what it should gain (m,) and where H + μ is positive (m,); else the step is 0.
+
+    (H + μ) s = −g, and then a second step that makes the cosines what the first one would have
+    made them were they linear: the valleys of f, where cosines are zero, are curved.
+    """
+    damped = here.hessian * inside.unsqueeze(-1) * inside.unsqueeze(-2)
+    damped.diagonal(dim1=-2, dim2=-1).add_(damping.unsqueeze(-1) + (1 - inside))
+    factor, failed = torch.linalg.cholesky_ex(damped)
+    convex = (failed == 0).unsqueeze(-1)
+    factor = torch.where(convex.unsqueeze(-1), factor, torch.eye(z.shape[-1], dtype=z.dtype))
+    g = (here.gradient * inside).unsqueeze(-1)
+    step = -torch.cholesky_solve(g, factor)
+    expected = 0.5 * ((damping[:, None, None] * step - g) * step).sum((-1, -2))
+    straight = torch.where(convex, step.squeeze(-1), 0.0)
+    i, j = _pairs(here.cosines)
+    change = _cosines(points, z + straight)[0][:, i, j] - here.cosines[:, i, j]
+    missed = change - (here.towards @ straight.unsqueeze(-1)).squeeze(-1)
+    pull = (here.bend * missed).unsqueeze(-2) @ here.towards * inside.unsqueeze(-2)
+    aside = -torch.cholesky_solve(pull.mT, factor).squeeze(-1)
+    near = aside.norm(dim=-1, keepdim=True) < 0.5 * straight.norm(dim=-1, keepdim=True)
+    return straight + torch.where(near & convex, aside, 0.0), expected, convex.squeeze(-1)
 
 
 def _nearest(points: Tensor, distance: Tensor) -> Tensor:
