@@ -37,7 +37,8 @@ def test_a_descent_takes_the_steps_of_autograd(name, lr, optimiser, alpha):
     apart = merging.awd(tv, alpha, solver="descent", optimiser=name, lr=lr, steps=40)
     redundant, values = autograd_descent(tv, alpha, optimiser, 40)
     torch.testing.assert_close(apart.redundant, redundant, atol=1e-9, rtol=1e-7)
-    torch.testing.assert_close(apart.report.trajectory[:, 0], torch.tensor(values, dtype=torch.float64))
+    values = torch.tensor(values, dtype=torch.float64)
+    torch.testing.assert_close(apart.report.trajectory[:, 0], values)
     assert apart.report.objective.item() == apart.report.trajectory[-1].item()
     assert apart.report.iterations.tolist() == [40] and apart.report.seconds_per_step > 0
     torch.testing.assert_close(apart.deltas + apart.redundant, tv.deltas)
@@ -134,7 +135,7 @@ def test_identical_experts_stay_parallel():
         ({"alpha": math.nan}, "alpha must be at least 0 and finite, not nan"),
         ({"alpha": math.inf}, "alpha must be at least 0 and finite, not inf"),
         ({"granularity": "layer"}, "granularity must be one of model, .*, row, not 'layer'"),
-        ({"solver": "newton"}, "solver must be \"exact\" or \"descent\", not 'newton'"),
+        ({"solver": "newton"}, 'solver must be "exact" or "descent", not \'newton\''),
         ({"solver": "descent", "optimiser": "sgd"}, "optimiser must be .* not 'sgd'"),
         ({"solver": "descent", "lr": 0.0}, "lr must be positive and finite, not 0.0"),
         ({"solver": "descent", "steps": -1}, "steps must not be negative, not -1"),
@@ -171,5 +172,6 @@ def test_no_steps_and_no_weight_of_length():
     assert not still.redundant.any() and still.report.trajectory.shape == (1, 1)
     with pytest.raises(ValueError, match="only a descent of one step or more"):
         _ = still.report.seconds_per_step
-    free = merging.awd(tv, alpha=0.0)
+    # Three vectors can be seen at right angles from a point of their span: three angles, three c.
+    free = merging.awd(leaning(tasks=3), alpha=0.0)
     assert free.report.objective.item() < 1e-6 and free.redundant.isfinite().all()

@@ -89,7 +89,9 @@ def awd(
     if solver not in ("exact", "descent"):
         raise ValueError(f'solver must be "exact" or "descent", not {solver!r}')
     if solver == "descent" and not within_span:
-        raise ValueError("a descent goes where its steps lead: within_span=False needs the exact one")
+        raise ValueError(
+            "within_span=False needs the exact solver: a descent goes where its steps lead"
+        )
     groups = Groups.of_layout(tv.layout, granularity)
     gram = group_gram(tv.deltas, groups).cpu()
     if not bool(gram.isfinite().all()):

@@ -57,7 +57,12 @@ class Disentangled(TaskVectors):
         object.__setattr__(self, "report", report)
 
     def __reduce__(self) -> tuple:
-        return Disentangled, (self.with_deltas(self.deltas), self.deltas, self.redundant, self.report)
+        return Disentangled, (
+            self.with_deltas(self.deltas),
+            self.deltas,
+            self.redundant,
+            self.report,
+        )
 
     def __repr__(self) -> str:
         return f"{super().__repr__()} less a shared vector"

@@ -19,9 +19,9 @@ from torch import Tensor
 from mergelib import passes
 
 STARTS = 24
-KEPT = 4  # starts that go on after the first look
+KEPT = 6  # starts that go on after the first look
 _LOOK = (1e-2, 30)  # the smallest ε and the most steps of the first look
-_END = (1e-10, 120)
+_END = (1e-10, 200)
 _FIRST_EPS = 0.3
 _AT_ONCE = 512  # problems × starts, so that the temporaries fit a core's cache
 _NEAREST = 1e-6  # of a point's length
