@@ -31,6 +31,8 @@ from mergelib.merging.task_arithmetic import task_arithmetic
 from mergelib.methods import method
 from mergelib.task_vectors import TaskVectors
 
+_MANY = 2000  # groups; for more, the search is from fewer starts
+
 
 @method(title="AWD + task arithmetic", family="static", paper="xiong2024awd")
 def awd_task_arithmetic(
@@ -70,7 +72,9 @@ def awd(
     solver="exact" finds the minimum over the span of the task vectors. within_span=False allows
     the direction outside it too, which lowers f where cosines are negative: any direction
     orthogonal to all task vectors is as good as any other there, so a random one (`seed`) is
-    taken, and it is noise to the model. The report gives both minima in either case.
+    taken, and it is noise to the model. The report gives both minima in either case. f has many
+    local minima, which the search meets from many starts; from fewer where there are more than
+    two thousand groups.
 
     solver="descent" is the recipe as it was reported: from δ = 0, `steps` steps of gradient
     descent (optimiser="gd" or "adam") with step size `lr` on all P numbers.
@@ -144,8 +148,9 @@ def _exact(
     tv: TaskVectors, groups: Groups, span: Span, alpha: float, within_span: bool, seed: int
 ) -> tuple[Tensor, dict]:
     """δ (P,) and what the report says of it."""
-    inside, steps = _minimise(span, alpha, outside=False)
-    anywhere, more = _minimise(span, alpha, outside=True)
+    quick = len(groups) > _MANY
+    inside, steps = _minimise(span, alpha, False, quick)
+    anywhere, more = _minimise(span, alpha, True, quick)
     in_span, unrestricted = (_objective(span, z, alpha) for z in (inside, anywhere))
     # Both searches are over many starts, but not over all.
     better_inside = unrestricted > in_span
@@ -173,14 +178,14 @@ def _exact(
     return _combine(tv.deltas, groups, coefficients, noise, share), details
 
 
-def _minimise(span: Span, alpha: float, outside: bool) -> tuple[Tensor, Tensor]:
+def _minimise(span: Span, alpha: float, outside: bool, quick: bool) -> tuple[Tensor, Tensor]:
     """The least z (n, K + 1) of each group, in its own unit of length, and the steps taken."""
     free = span.free.clone()
     free[:, -1] &= outside
     z, steps = torch.zeros_like(span.points[:, 0]), torch.zeros(len(free), dtype=torch.long)
     pairs = (span.points != 0).any(-1).sum(-1) > 1
-    found = right_angles.minimise(span.points[pairs], alpha * span.scale[pairs], free[pairs])
-    z[pairs], steps[pairs] = found
+    problems = span.points[pairs], alpha * span.scale[pairs], free[pairs]
+    z[pairs], steps[pairs] = right_angles.minimise(*problems, quick=quick)
     return z, steps
 
 

@@ -19,14 +19,15 @@ from torch import Tensor
 from mergelib import passes
 
 STARTS = 24
+AROUND = 16  # more starts, around the best end of the first
+QUICK = 4
 KEPT = 6  # starts that go on after the first look
 _LOOK = (1e-2, 30)  # the smallest ε and the most steps of the first look
 _END = (1e-10, 200)
-_FIRST_EPS = 0.3
+_FIRST_EPS = (0.3, 0.1, 0.03, 0.01)  # in turn: what is smoothed more ends elsewhere
 _AT_ONCE = 512  # problems × starts, so that the temporaries fit a core's cache
 _NEAREST = 1e-6  # of a point's length
-_SETTLED = 0.002
-_JUMP = 3
+_SETTLED = 0.002  # times ε and f: what a step should gain before ε gets smaller
 _TINY = 1e-150
 
 
@@ -47,43 +48,90 @@ def objective(points: Tensor, z: Tensor, alpha: Tensor) -> Tensor:
     return (pair_weights(points) * cosines.abs()).sum((-1, -2)) + alpha * z.norm(dim=-1)
 
 
-def minimise(points: Tensor, alpha: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+def minimise(
+    points: Tensor, alpha: Tensor, free: Tensor, quick: bool = False
+) -> tuple[Tensor, Tensor]:
     """The best z (n, D) found for each problem and the number of Newton steps it took (n,).
 
     points (n, K, D) float64 of about unit length; alpha (n,); free (n, D) bool: coordinates
     outside it stay zero. z = 0 is always among the candidates, and of candidates that are equally
     good to 10⁻¹² the shortest is taken. The same numbers come out on any number of cores.
+
+    The search is from STARTS points and then from AROUND points around the best; with `quick`,
+    for many thousand problems, from QUICK points only, a twentieth of the work.
     """
     if not len(points):
         return points.new_zeros(points[:, 0].shape), torch.zeros(0, dtype=torch.long)
 
     def work(parts: Sequence[slice]) -> Iterator[tuple[Tensor, Tensor]]:
         for part in parts:
-            yield _minimise_some(points[part], alpha[part], free[part])
+            yield _minimise_some(points[part], alpha[part], free[part], quick)
 
-    parts = passes.columns(len(points), points.device, cpu_width=max(1, _AT_ONCE // STARTS))
+    width = _AT_ONCE // (QUICK if quick else STARTS)
+    parts = passes.columns(len(points), points.device, cpu_width=width)
     found = passes.run(work, parts, points.device)
     return tuple(torch.cat(column) for column in zip(*found, strict=True))
 
 
-def _minimise_some(points: Tensor, alpha: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
-    z = _starts(points) * free.unsqueeze(1)  # (n, S, D)
-    z, steps = _from_each(points, z, alpha, free, *_LOOK)
-    best = _values(points, z, alpha).argsort(1)[:, :KEPT].unsqueeze(-1)
-    z, more = _from_each(points, z.take_along_dim(best, 1), alpha, free, *_END)
-    z = torch.cat([torch.zeros_like(z[:, :1]), z], 1)
+def _minimise_some(
+    points: Tensor, alpha: Tensor, free: Tensor, quick: bool
+) -> tuple[Tensor, Tensor]:
+    zero = torch.zeros_like(points[:, :1])
+    starts, kept = _starts(points), KEPT
+    if quick:
+        starts, kept = starts[:, :QUICK], 1
+    found, steps = _look_and_follow(points, starts, alpha, free, kept)
+    best = _shortest_best(points, torch.cat([zero, found], 1), alpha)
+    if quick:
+        return best, steps
+    again, more = _look_and_follow(points, _around(points, best), alpha, free, kept)
+    return _shortest_best(points, torch.cat([best.unsqueeze(1), again], 1), alpha), steps + more
+
+
+def _look_and_follow(
+    points: Tensor, starts: Tensor, alpha: Tensor, free: Tensor, kept: int
+) -> tuple[Tensor, Tensor]:
+    """From starts (n, S, D) to the ends (n, kept, D) of the most promising; steps (n,)."""
+    eps = torch.tensor(_FIRST_EPS, dtype=points.dtype)
+    eps = eps.repeat(-(-starts.shape[1] // len(eps)))[: starts.shape[1]]
+    z, steps = _from_each(points, starts * free.unsqueeze(1), alpha, free, eps, *_LOOK)
+    best = _values(points, z, alpha).argsort(1)[:, :kept].unsqueeze(-1)
+    eps = eps.new_full((kept,), _LOOK[0])
+    z, more = _from_each(points, z.take_along_dim(best, 1), alpha, free, eps, *_END)
+    return z, steps + more
+
+
+def _shortest_best(points: Tensor, z: Tensor, alpha: Tensor) -> Tensor:
+    """Of candidates z (n, S, D) the best; of those equally good to 10⁻¹², the shortest."""
     values = _values(points, z, alpha)
     good = values <= values.min(1, keepdim=True).values + 1e-12
     best = torch.where(good, z.norm(dim=-1), torch.inf).argmin(1)
-    return z[torch.arange(len(z)), best], steps + more
+    return z[torch.arange(len(z)), best]
+
+
+def _around(points: Tensor, z: Tensor) -> Tensor:
+    """Starts (n, AROUND, D) around z (n, D), at shares of the distance to the nearest point."""
+    generator = torch.Generator().manual_seed(1)
+    draws = torch.randn(AROUND, z.shape[-1], generator=generator, dtype=z.dtype)
+    draws = draws / draws.norm(dim=-1, keepdim=True)
+    draws = draws * torch.linspace(0.05, 0.9, AROUND, dtype=z.dtype)[:, None]
+    reach = _nearest(points, _cosines(points, z)[2])
+    return z.unsqueeze(1) + reach[:, None, None] * draws
 
 
 def _from_each(
-    points: Tensor, z: Tensor, alpha: Tensor, free: Tensor, eps: float, limit: int
+    points: Tensor,
+    z: Tensor,
+    alpha: Tensor,
+    free: Tensor,
+    first: Tensor,
+    floor: float,
+    limit: int,
 ) -> tuple[Tensor, Tensor]:
     """Descend from each of S starts z (n, S, D); the same shape, and steps (n,) in all."""
     many = [x.repeat_interleave(z.shape[1], 0) for x in (points, alpha, free)]
-    found, steps = _descend(many[0], z.flatten(0, 1), *many[1:], eps, limit)
+    eps = first.repeat(len(points))
+    found, steps = _descend(many[0], z.flatten(0, 1), *many[1:], eps, floor, limit)
     return found.view_as(z), steps.view(z.shape[:2]).sum(1)
 
 
@@ -199,13 +247,18 @@ def _pairs(cosines: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _descend(
-    points: Tensor, z: Tensor, alpha: Tensor, free: Tensor, floor: float, limit: int
+    points: Tensor,
+    z: Tensor,
+    alpha: Tensor,
+    free: Tensor,
+    eps: Tensor,
+    floor: float,
+    limit: int,
 ) -> tuple[Tensor, Tensor]:
     """Damped Newton steps while ε falls to `floor`; z (m, D) and the steps of each (m,)."""
     found, steps = z.clone(), torch.full((len(z),), limit)
     going = torch.arange(len(z))
     inside = free.to(z.dtype)
-    eps = torch.full_like(alpha, _FIRST_EPS)
     c, _, p = _cosines(points, z)
     dual = c / (c * c + eps[:, None, None] ** 2).sqrt()
     here = smoothed(points, z, alpha, eps, dual)
@@ -222,7 +275,7 @@ def _descend(
         small |= convex & (expected < 1e-15 * here.value) | (damping > 1e12 * size)
         damping = torch.where(gain > 0.7 * expected, damping / 6, damping)
         damping = torch.where(better & (gain > 0.2 * expected), damping, damping * 4)
-        damping = torch.where(convex, damping, damping * _JUMP)
+        damping = torch.where(convex, damping, damping * 3)
 
         z = torch.where(better.unsqueeze(-1), moved, z)
         c, new = here.cosines, torch.where(better[:, None, None], trial.cosines, here.cosines)
