@@ -115,7 +115,9 @@ def test_the_report_is_true_of_the_vectors(granularity, within_span):
     report, zero = apart.report, torch.zeros_like(tv.base)
     for redundant, reported in ((apart.redundant, report.objective), (zero, report.before)):
         found = merging.awd_objective(tv, redundant, 0.1, granularity)
-        torch.testing.assert_close(reported.squeeze(), torch.as_tensor(found, dtype=torch.float64), rtol=1e-8, atol=1e-12)
+        torch.testing.assert_close(
+            reported.squeeze(), torch.as_tensor(found, dtype=torch.float64), rtol=1e-8, atol=1e-12
+        )
     assert (report.unrestricted <= report.in_span).all() and (report.in_span <= report.before).all()
     assert torch.equal(report.objective, report.in_span if within_span else report.unrestricted)
     assert not (within_span and report.outside.any())

@@ -148,13 +148,10 @@ def _exact(
     tv: TaskVectors, groups: Groups, span: Span, alpha: float, within_span: bool, seed: int
 ) -> tuple[Tensor, dict]:
     """δ (P,) and what the report says of it."""
-    quick = len(groups) > _MANY
-    inside, steps = _minimise(span, alpha, False, quick)
-    anywhere, more = _minimise(span, alpha, True, quick)
+    (inside, anywhere), steps = _minimise(span, alpha)
     in_span, unrestricted = (_objective(span, z, alpha) for z in (inside, anywhere))
     # Both searches are over many starts, but not over all.
-    better_inside = unrestricted > in_span
-    anywhere = torch.where(better_inside.unsqueeze(-1), inside, anywhere)
+    anywhere = torch.where((unrestricted > in_span).unsqueeze(-1), inside, anywhere)
     unrestricted = unrestricted.minimum(in_span)
     z = inside if within_span else anywhere
     coefficients, outside = span.coefficients(z), z[:, -1].abs() * span.scale
@@ -164,7 +161,7 @@ def _exact(
         "outside": outside,
         "in_span": in_span,
         "unrestricted": unrestricted,
-        "iterations": steps + more,
+        "iterations": steps,
     }
     if not bool(outside.any()):
         return _combine(tv.deltas, groups, coefficients), details
@@ -178,14 +175,18 @@ def _exact(
     return _combine(tv.deltas, groups, coefficients, noise, share), details
 
 
-def _minimise(span: Span, alpha: float, outside: bool, quick: bool) -> tuple[Tensor, Tensor]:
-    """The least z (n, K + 1) of each group, in its own unit of length, and the steps taken."""
-    free = span.free.clone()
-    free[:, -1] &= outside
-    z, steps = torch.zeros_like(span.points[:, 0]), torch.zeros(len(free), dtype=torch.long)
-    pairs = (span.points != 0).any(-1).sum(-1) > 1
-    problems = span.points[pairs], alpha * span.scale[pairs], free[pairs]
-    z[pairs], steps[pairs] = right_angles.minimise(*problems, quick=quick)
+def _minimise(span: Span, alpha: float) -> tuple[Tensor, Tensor]:
+    """The least z of each group in the span and anywhere, (2, n, K + 1), in its own unit of length,
+    and the steps that both took, (n,)."""
+    present = (span.points != 0).any(-1)
+    pairs = present.sum(-1) > 1
+    points, free = span.points[pairs].repeat(2, 1, 1), span.free[pairs].repeat(2, 1)
+    free[: len(free) // 2, -1] = False
+    scaled = alpha * span.scale[pairs].repeat(2)
+    found, taken = right_angles.minimise(points, scaled, free, quick=len(pairs) > _MANY)
+    z = points.new_zeros(2, *span.points[:, 0].shape)
+    steps = torch.zeros(len(pairs), dtype=torch.long)
+    z[:, pairs], steps[pairs] = found.unflatten(0, (2, -1)), taken.view(2, -1).sum(0)
     return z, steps
 
 

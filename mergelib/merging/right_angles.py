@@ -10,7 +10,8 @@ replaced by √(x² + ε²), and ε goes to zero while damped Newton steps follo
 several starts, because f has many. What is returned is judged by the objective with its kinks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -48,6 +49,23 @@ def objective(points: Tensor, z: Tensor, alpha: Tensor) -> Tensor:
     return (pair_weights(points) * cosines.abs()).sum((-1, -2)) + alpha * z.norm(dim=-1)
 
 
+class Problems(NamedTuple):
+    """m problems side by side: points (m, K, D), alpha (m,), free (m, D) as 0 and 1, and the
+    weights of pairs (m, K, K)."""
+
+    points: Tensor
+    alpha: Tensor
+    free: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, points: Tensor, alpha: Tensor, free: Tensor) -> "Problems":
+        return cls(points, alpha, free.to(points.dtype), pair_weights(points))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Problems":
+        return Problems(*map(change, self))
+
+
 def minimise(
     points: Tensor, alpha: Tensor, free: Tensor, quick: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -63,9 +81,11 @@ def minimise(
     if not len(points):
         return points.new_zeros(points[:, 0].shape), torch.zeros(0, dtype=torch.long)
 
+    problems = Problems.of(points, alpha, free)
+
     def work(parts: Sequence[slice]) -> Iterator[tuple[Tensor, Tensor]]:
         for part in parts:
-            yield _minimise_some(points[part], alpha[part], free[part], quick)
+            yield _minimise_some(problems.each(lambda x, part=part: x[part]), quick)
 
     width = _AT_ONCE // (QUICK if quick else STARTS)
     parts = passes.columns(len(points), points.device, cpu_width=width)
@@ -73,31 +93,26 @@ def minimise(
     return tuple(torch.cat(column) for column in zip(*found, strict=True))
 
 
-def _minimise_some(
-    points: Tensor, alpha: Tensor, free: Tensor, quick: bool
-) -> tuple[Tensor, Tensor]:
+def _minimise_some(problems: Problems, quick: bool) -> tuple[Tensor, Tensor]:
+    points, alpha = problems.points, problems.alpha
     zero = torch.zeros_like(points[:, :1])
-    starts, kept = _starts(points), KEPT
-    if quick:
-        starts, kept = starts[:, :QUICK], 1
-    found, steps = _look_and_follow(points, starts, alpha, free, kept)
+    starts, kept = (_starts(points)[:, :QUICK], 1) if quick else (_starts(points), KEPT)
+    found, steps = _look_and_follow(problems, starts, kept)
     best = _shortest_best(points, torch.cat([zero, found], 1), alpha)
     if quick:
         return best, steps
-    again, more = _look_and_follow(points, _around(points, best), alpha, free, kept)
+    again, more = _look_and_follow(problems, _around(points, best), kept)
     return _shortest_best(points, torch.cat([best.unsqueeze(1), again], 1), alpha), steps + more
 
 
-def _look_and_follow(
-    points: Tensor, starts: Tensor, alpha: Tensor, free: Tensor, kept: int
-) -> tuple[Tensor, Tensor]:
+def _look_and_follow(problems: Problems, starts: Tensor, kept: int) -> tuple[Tensor, Tensor]:
     """From starts (n, S, D) to the ends (n, kept, D) of the most promising; steps (n,)."""
-    eps = torch.tensor(_FIRST_EPS, dtype=points.dtype)
-    eps = eps.repeat(-(-starts.shape[1] // len(eps)))[: starts.shape[1]]
-    z, steps = _from_each(points, starts * free.unsqueeze(1), alpha, free, eps, *_LOOK)
-    best = _values(points, z, alpha).argsort(1)[:, :kept].unsqueeze(-1)
+    eps = starts.new_tensor(_FIRST_EPS).repeat(-(-starts.shape[1] // len(_FIRST_EPS)))
+    eps = eps[: starts.shape[1]]
+    z, steps = _from_each(problems, starts * problems.free.unsqueeze(1), eps, *_LOOK)
+    best = _values(problems.points, z, problems.alpha).argsort(1)[:, :kept].unsqueeze(-1)
     eps = eps.new_full((kept,), _LOOK[0])
-    z, more = _from_each(points, z.take_along_dim(best, 1), alpha, free, eps, *_END)
+    z, more = _from_each(problems, z.take_along_dim(best, 1), eps, *_END)
     return z, steps + more
 
 
@@ -120,18 +135,12 @@ def _around(points: Tensor, z: Tensor) -> Tensor:
 
 
 def _from_each(
-    points: Tensor,
-    z: Tensor,
-    alpha: Tensor,
-    free: Tensor,
-    first: Tensor,
-    floor: float,
-    limit: int,
+    problems: Problems, z: Tensor, eps: Tensor, floor: float, limit: int
 ) -> tuple[Tensor, Tensor]:
-    """Descend from each of S starts z (n, S, D); the same shape, and steps (n,) in all."""
-    many = [x.repeat_interleave(z.shape[1], 0) for x in (points, alpha, free)]
-    eps = first.repeat(len(points))
-    found, steps = _descend(many[0], z.flatten(0, 1), *many[1:], eps, floor, limit)
+    """Descend from each of S starts z (n, S, D), with its own eps (S,) to begin with; the same
+    shape, and steps (n,) in all."""
+    many = problems.each(lambda x: x.repeat_interleave(z.shape[1], 0))
+    found, steps = _descend(many, z.flatten(0, 1), eps.repeat(len(z)), floor, limit)
     return found.view_as(z), steps.view(z.shape[:2]).sum(1)
 
 
@@ -195,20 +204,19 @@ def _cosines(points: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 class Smoothed(NamedTuple):
     """f with √(x² + ε²) for |x| and ‖·‖ at some z: value (n,), gradient (n, D), Hessian (n, D, D);
-    the cosines (n, K, K), and of pairs i < j their gradients (n, M, D) and the weight (n, M) of
-    the square of such a gradient in the Hessian."""
+    the cosines (n, K, K) and the φ (n, K, K) in the place of their magnitudes; of pairs i < j the
+    gradients (n, M, D) and the weight (n, M) of the square of such a gradient in the Hessian."""
 
     value: Tensor
     gradient: Tensor
     hessian: Tensor
     cosines: Tensor
+    phi: Tensor
     towards: Tensor
     bend: Tensor
 
 
-def smoothed(
-    points: Tensor, z: Tensor, alpha: Tensor, eps: Tensor, dual: Tensor | None = None
-) -> Smoothed:
+def smoothed(problems: Problems, z: Tensor, eps: Tensor, dual: Tensor | None = None) -> Smoothed:
     """f without its kinks; eps (n,).
 
     With u_i = (t_i − z)/p_i and c = u_iᵀu_j: ∇c = −(u_j − c u_i)/p_i − (u_i − c u_j)/p_j.
@@ -216,14 +224,16 @@ def smoothed(
     (1 − y c/φ)/φ if `dual` y (n, K, K) is given (Chan, Golub and Mulet 1999): with y = c/φ from a
     larger ε, Newton's step does not overshoot a kink that has become sharper.
     """
+    points, alpha, _, weights = problems
     c, u, p = _cosines(points, z)
-    eps = eps[:, None, None]
-    weights, phi = pair_weights(points), (c * c + eps**2).sqrt()
-    radius = (z.square().sum(-1) + eps[:, 0, 0] ** 2).sqrt()
-    value = (weights * phi).sum((-1, -2)) + alpha * radius
+    value, phi, radius = _value(problems, z, c, eps)
     slope = weights * c / phi
-    bend = weights * eps**2 / phi**3 if dual is None else weights * (1 - dual * c / phi) / phi
-    i, j = _pairs(c)
+    bend = (
+        weights * eps[:, None, None] ** 2 / phi**3
+        if dual is None
+        else weights * (1 - dual * c / phi) / phi
+    )
+    i, j = _pairs(c.shape[-1])
     bend = 2 * bend[:, i, j]
     cij, pi, pj = c[:, i, j, None], p[:, i, None], p[:, j, None]
     towards = (cij / pi - 1 / pj) * u[:, i] + (cij / pj - 1 / pi) * u[:, j]
@@ -239,36 +249,41 @@ def smoothed(
     outer = z.unsqueeze(-1) * z.unsqueeze(-2)
     hessian = hessian - (alpha / radius**3)[:, None, None] * outer
     hessian.diagonal(dim1=-2, dim2=-1).add_((2 * kappa + alpha / radius).unsqueeze(-1))
-    return Smoothed(value, gradient, hessian, c, towards, bend)
+    return Smoothed(value, gradient, hessian, c, phi, towards, bend)
 
 
-def _pairs(cosines: Tensor) -> tuple[Tensor, Tensor]:
-    return tuple(torch.triu_indices(*cosines.shape[-2:], 1))
+def _value(
+    problems: Problems, z: Tensor, cosines: Tensor, eps: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """f without its kinks (m,), and what takes the place of |cos| (m, K, K) and ‖z‖ (m,)."""
+    square = eps.square()
+    phi = (cosines.square() + square[:, None, None]).sqrt()
+    radius = (z.square().sum(-1) + square).sqrt()
+    return (problems.weights * phi).sum((-1, -2)) + problems.alpha * radius, phi, radius
+
+
+@cache
+def _pairs(count: int) -> tuple[Tensor, Tensor]:
+    """The i and the j of all pairs i < j of so many."""
+    return tuple(torch.triu_indices(count, count, 1))
 
 
 def _descend(
-    points: Tensor,
-    z: Tensor,
-    alpha: Tensor,
-    free: Tensor,
-    eps: Tensor,
-    floor: float,
-    limit: int,
+    problems: Problems, z: Tensor, eps: Tensor, floor: float, limit: int
 ) -> tuple[Tensor, Tensor]:
     """Damped Newton steps while ε falls to `floor`; z (m, D) and the steps of each (m,)."""
     found, steps = z.clone(), torch.full((len(z),), limit)
     going = torch.arange(len(z))
-    inside = free.to(z.dtype)
-    c, _, p = _cosines(points, z)
-    dual = c / (c * c + eps[:, None, None] ** 2).sqrt()
-    here = smoothed(points, z, alpha, eps, dual)
-    damping = here.gradient.norm(dim=-1) / (0.3 * _nearest(points, p))
+    c, _, distance = _cosines(problems.points, z)
+    dual = c / _value(problems, z, c, eps)[1]
+    here = smoothed(problems, z, eps, dual)
+    damping = here.gradient.norm(dim=-1) / (0.3 * _nearest(problems.points, distance))
     for step_number in range(limit):
-        step, expected, convex = _newton(points, z, here, damping, inside)
+        step, expected, convex = _newton(problems, z, here, damping)
         moved = z + step
-        trial = smoothed(points, moved, alpha, eps, dual)
-        gain = here.value - trial.value
-        better = convex & (gain >= 0) & _apart(points, _cosines(points, moved)[2])
+        new, _, distance = _cosines(problems.points, moved)
+        gain = here.value - _value(problems, moved, new, eps)[0]
+        better = convex & (gain >= 0) & _apart(problems.points, distance)
         held_back = damping * step.square().sum(-1) > expected
         size = here.hessian.diagonal(dim1=-2, dim2=-1).abs().sum(-1)
         small = better & ~held_back & (expected < _SETTLED * eps * here.value)
@@ -278,44 +293,45 @@ def _descend(
         damping = torch.where(convex, damping, damping * 3)
 
         z = torch.where(better.unsqueeze(-1), moved, z)
-        c, new = here.cosines, torch.where(better[:, None, None], trial.cosines, here.cosines)
-        phi = (c * c + eps[:, None, None] ** 2).sqrt()
-        dual = (c / phi + (1 - dual * c / phi) / phi * (new - c)).clamp(-1, 1)
+        c, phi = here.cosines, here.phi
+        change = torch.where(better[:, None, None], new - c, 0.0)
+        dual = (c / phi + (1 - dual * c / phi) / phi * change).clamp(-1, 1)
         done = small & (eps <= floor)
         eps = torch.where(small, (eps * 0.1).clamp_min(floor), eps)
         if done.any():
             found[going[done]], steps[going[done]] = z[done], step_number + 1
-            kept = ~done
-            if not kept.any():
+            kept = (~done).nonzero().squeeze(1)
+            if not len(kept):
                 return found, steps
-            going, points, z, alpha = going[kept], points[kept], z[kept], alpha[kept]
-            inside, eps, damping, dual = inside[kept], eps[kept], damping[kept], dual[kept]
-        here = smoothed(points, z, alpha, eps, dual)
+            problems = problems.each(lambda x, kept=kept: x[kept])
+            going, z, eps, damping, dual = (x[kept] for x in (going, z, eps, damping, dual))
+        here = smoothed(problems, z, eps, dual)
     found[going] = z
     return found, steps
 
 
 def _newton(
-    points: Tensor, z: Tensor, here: Smoothed, damping: Tensor, inside: Tensor
+    problems: Problems, z: Tensor, here: Smoothed, damping: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A step (m, D), what it should gain (m,) and where H + μ is positive (m,); else the step is 0.
 
     (H + μ) s = −g, and then a second step that makes the cosines what the first one would have
     made them were they linear: the valleys of f, where cosines are zero, are curved.
     """
-    damped = here.hessian * inside.unsqueeze(-1) * inside.unsqueeze(-2)
-    damped.diagonal(dim1=-2, dim2=-1).add_(damping.unsqueeze(-1) + (1 - inside))
+    free = problems.free
+    damped = here.hessian * free.unsqueeze(-1) * free.unsqueeze(-2)
+    damped.diagonal(dim1=-2, dim2=-1).add_(damping.unsqueeze(-1) + (1 - free))
     factor, failed = torch.linalg.cholesky_ex(damped)
     convex = (failed == 0).unsqueeze(-1)
     factor = torch.where(convex.unsqueeze(-1), factor, torch.eye(z.shape[-1], dtype=z.dtype))
-    g = (here.gradient * inside).unsqueeze(-1)
+    g = (here.gradient * free).unsqueeze(-1)
     step = -torch.cholesky_solve(g, factor)
     expected = 0.5 * ((damping[:, None, None] * step - g) * step).sum((-1, -2))
     straight = torch.where(convex, step.squeeze(-1), 0.0)
-    i, j = _pairs(here.cosines)
-    change = _cosines(points, z + straight)[0][:, i, j] - here.cosines[:, i, j]
+    i, j = _pairs(here.cosines.shape[-1])
+    change = (_cosines(problems.points, z + straight)[0] - here.cosines)[:, i, j]
     missed = change - (here.towards @ straight.unsqueeze(-1)).squeeze(-1)
-    pull = (here.bend * missed).unsqueeze(-2) @ here.towards * inside.unsqueeze(-2)
+    pull = (here.bend * missed).unsqueeze(-2) @ here.towards * free.unsqueeze(-2)
     aside = -torch.cholesky_solve(pull.mT, factor).squeeze(-1)
     near = aside.norm(dim=-1, keepdim=True) < 0.5 * straight.norm(dim=-1, keepdim=True)
     return straight + torch.where(near & convex, aside, 0.0), expected, convex.squeeze(-1)
