@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mergelib.merging import right_angles
+from mergelib.merging.right_angles_descent import Problems, objective, smoothed
 
 
 def draw(*shape, seed=0):
@@ -23,21 +24,21 @@ def minimise(points, alpha, outside=False):
     free[:, -1] = outside
     alphas = torch.full((len(points),), alpha, dtype=torch.float64)
     z, _ = right_angles.minimise(points, alphas, free)
-    return z, right_angles.objective(points, z, alphas)
+    return z, objective(points, z, alphas)
 
 
 @pytest.mark.parametrize("eps", [0.1, 1e-3])
 def test_derivatives_are_those_of_autograd(eps):
     points, z, alpha = draw(3, 5, 4), 0.3 * draw(3, 4, seed=1), draw(3, seed=2).abs()
-    problems = right_angles.Problems.of(points, alpha, torch.ones_like(z))
+    problems = Problems.of(points, alpha, torch.ones_like(z))
     eps = torch.full_like(alpha, eps)
-    value, gradient, hessian = right_angles.smoothed(problems, z, eps)[:3]
+    value, gradient, hessian = smoothed(problems, z, eps)[:3]
     for i in range(3):
         one = slice(i, i + 1)
         problem = problems.each(lambda x, one=one: x[one])
 
         def alone(x, problem=problem, one=one):
-            return right_angles.smoothed(problem, x[None], eps[one]).value[0]
+            return smoothed(problem, x[None], eps[one]).value[0]
 
         first = torch.autograd.functional.jacobian(alone, z[i])
         second = torch.autograd.functional.hessian(alone, z[i])
@@ -86,7 +87,7 @@ def test_no_descent_from_random_starts_ends_lower(seed):
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 600)
     for _ in range(600):
         optimiser.zero_grad()
-        values = right_angles.objective(points.expand(20, -1, -1), x, alpha.expand(20))
+        values = objective(points.expand(20, -1, -1), x, alpha.expand(20))
         values.sum().backward()
         optimiser.step()
         schedule.step()
@@ -98,7 +99,7 @@ def test_an_absent_task_does_not_count():
     beside = torch.cat([points, torch.zeros_like(points[:, :1])], 1)
     a = torch.tensor([0.05], dtype=torch.float64)
     z = 0.1 * draw(1, points.shape[-1])
-    assert right_angles.objective(beside, z, a) == right_angles.objective(points, z, a)
+    assert objective(beside, z, a) == objective(points, z, a)
 
 
 @pytest.mark.parametrize("outside", [True, False])
@@ -110,7 +111,7 @@ def test_the_quick_search_finds_what_the_long_one_finds_where_there_is_little_to
     free[:, -1] = outside
     alpha = torch.full((20,), 0.05, dtype=torch.float64)
     found = [right_angles.minimise(points, alpha, free, quick)[0] for quick in (False, True)]
-    long, quick = (right_angles.objective(points, z, alpha) for z in found)
+    long, quick = (objective(points, z, alpha) for z in found)
     torch.testing.assert_close(quick, long, rtol=1e-6, atol=0)
 
 

@@ -23,9 +23,10 @@ from torch import Tensor
 from mergelib import passes
 from mergelib.gram import group_gram, group_products, reader
 from mergelib.groups import Groups, Tile
-from mergelib.merging import right_angles
 from mergelib.merging.awd_descent import descend
 from mergelib.merging.disentangled import Disentangled, Report
+from mergelib.merging.right_angles import minimise
+from mergelib.merging.right_angles_descent import objective, pair_weights
 from mergelib.merging.span import Span
 from mergelib.merging.task_arithmetic import task_arithmetic
 from mergelib.methods import method
@@ -138,7 +139,7 @@ def awd_objective(
     norms = gram.diagonal(dim1=-2, dim2=-1).sqrt()
     lengths = (norms.unsqueeze(-1) * norms.unsqueeze(-2)).clamp_min(torch.finfo(gram.dtype).tiny)
     own = group_gram(tv.deltas, groups).cpu().diagonal(dim1=-2, dim2=-1)
-    weights = right_angles.pair_weights(own.unsqueeze(-1))
+    weights = pair_weights(own.unsqueeze(-1))
     squares = group_gram(redundant.unsqueeze(0), groups).cpu()[:, 0, 0]
     values = (weights * (gram / lengths).abs()).sum((-1, -2)) + alpha * squares.sqrt()
     return values.item() if granularity == "model" else values
@@ -183,7 +184,7 @@ def _minimise(span: Span, alpha: float) -> tuple[Tensor, Tensor]:
     points, free = span.points[pairs].repeat(2, 1, 1), span.free[pairs].repeat(2, 1)
     free[: len(free) // 2, -1] = False
     scaled = alpha * span.scale[pairs].repeat(2)
-    found, taken = right_angles.minimise(points, scaled, free, quick=len(pairs) > _MANY)
+    found, taken = minimise(points, scaled, free, quick=len(pairs) > _MANY)
     z = points.new_zeros(2, *span.points[:, 0].shape)
     steps = torch.zeros(len(pairs), dtype=torch.long)
     z[:, pairs], steps[pairs] = found.unflatten(0, (2, -1)), taken.view(2, -1).sum(0)
@@ -191,7 +192,7 @@ def _minimise(span: Span, alpha: float) -> tuple[Tensor, Tensor]:
 
 
 def _objective(span: Span, z: Tensor, alpha: float) -> Tensor:
-    return right_angles.objective(span.points, z, alpha * span.scale)
+    return objective(span.points, z, alpha * span.scale)
 
 
 def _combine(
