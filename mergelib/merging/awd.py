@@ -44,7 +44,7 @@ def awd_task_arithmetic(
 ) -> Tensor:
     """Task arithmetic on disentangled task vectors, θ0 + Σ_k λ_k (τ_k − δ), (P,).
 
-    Xiong et al. 2024, section 4. With one λ and granularity="model" this is task arithmetic with
+    Xiong et al. 2024. With one λ and granularity="model" this is task arithmetic with
     the weights λ (1 − K c_k), where δ = Σ_k c_k τ_k. To try several λ, call `awd` once and
     task_arithmetic on what it returns. Raises ValueError for what either refuses.
     """
@@ -77,7 +77,7 @@ def awd(
     local minima, which the search meets from many starts; from fewer where there are more than
     two thousand groups.
 
-    solver="descent" is the recipe as it was reported: from δ = 0, `steps` steps of gradient
+    solver="descent" is the recipe as others report it: from δ = 0, `steps` steps of gradient
     descent (optimiser="gd" or "adam") with step size `lr` on all P numbers.
 
     α is not free of scale: ‖δ‖ is measured in the units of the weights, in each group by itself.
