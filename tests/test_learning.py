@@ -1,10 +1,12 @@
 """What chapters 5 and 6 measure, against hand-made cases and slow versions."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from instances import SHAPES, random_state, toy_bench
+from instances import SHAPES, one_tensor, random_state, toy_bench
 from scipy.integrate import quad
 from scipy.stats import spearmanr
 from torch.func import functional_call
@@ -15,6 +17,8 @@ from mergelib.adaptation.adamerging import parts_of
 from mergelib.analysis.published import published_curves
 from mergelib.models.encoders import normalise_pixels
 from mergelib.workbench import Workbench
+
+OPPOSED = torch.eye(3, 4) - 0.4  # negative cosines: δ outside the span makes them smaller
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +66,9 @@ def test_scales_have_the_means_of_their_images(bench):
 def test_the_best_scale_is_that_of_the_least_mean():
     rows = [(0.1, "a", 1.0, 0.2), (0.1, "b", 1.0, 0.4), (0.2, "a", 0.1, 0.3), (0.2, "b", 1.5, 0.4)]
     table = pd.DataFrame(rows, columns=["scale", "task", "entropy", "loss"])
-    assert analysis.best_by(table, "entropy") == 0.2
-    assert analysis.best_by(table, "loss") == 0.1
+    assert analysis.least_by(table, "entropy") == 0.2
+    assert analysis.least_by(table, "loss") == 0.1
+    assert analysis.most_by(table, "loss") == 0.2
 
 
 def test_rank_correlations_are_spearmans():
@@ -181,6 +186,52 @@ def test_masked_experts_are_measured_on_their_own_tasks(bench):
     assert set(table["n"]) == {20}
 
 
+def test_disentangled_vectors_are_weighted_ones(bench):
+    apart = merging.awd(bench.tv, granularity="tensor")
+    weights = analysis.awd_weights(apart)
+    layout = bench.tv.layout
+    for s, (start, stop) in enumerate(zip(layout.offsets, layout.offsets[1:], strict=False)):
+        expected = weights[:, s] @ bench.tv.deltas[:, start:stop].double()
+        assert apart.sum()[start:stop].numpy() == pytest.approx(expected.numpy(), abs=1e-5)
+    assert weights.std() > 0.01
+
+
+def test_a_shared_vector_outside_the_span_has_no_weights():
+    apart = merging.awd(one_tensor(OPPOSED), within_span=False)
+    assert apart.report.outside > 0
+    with pytest.raises(ValueError, match="outside the span"):
+        analysis.awd_weights(apart)
+
+
+def test_coefficients_are_paired_by_task_and_tensor(bench):
+    names = bench.tv.layout.names
+    first = torch.arange(3.0 * len(names)).view(3, -1)
+    pairs = analysis.coefficient_pairs({"x": first, "y": -first}, bench.tv)
+    row = pairs[(pairs["task"] == "cats") & (pairs["tensor"] == names[1])].iloc[0]
+    assert row["x"] == 2 * len(names) + 1 == -row["y"] and len(pairs) == 3 * len(names)
+    with pytest.raises(ValueError, match=r"y must be of shape \(3, .*not \(3, 1\)"):
+        analysis.coefficient_pairs({"x": first, "y": first[:, :1]}, bench.tv)
+
+
+def test_the_best_look_chooses_the_weights_and_not_the_run(bench):
+    options = {"init": 0.2, "batch": 8, "lr": 1e-2}
+    seen = []
+
+    def look(vector):
+        seen.append(vector.clone())
+        accuracy = (0.1, 0.5, 0.5, 0.2)[len(seen) - 1]
+        return pd.DataFrame({"task": ["ants"], "accuracy": [accuracy]})
+
+    learn = partial(adamerging, bench, bench.tv, steps=6, **options)
+    found = analysis.stopped(learn, look, every=2)
+    assert found.step == 2 and found.curve["step"].tolist() == [0, 2, 4, 6]
+    assert torch.equal(found.weights, adamerging(bench, bench.tv, steps=2, **options).merged)
+    assert torch.equal(found.run.merged, seen[-1])
+    assert not torch.equal(found.run.merged, found.weights)
+    with pytest.raises(ValueError, match="every must be at least 1"):
+        analysis.stopped(learn, look, every=0)
+
+
 def two_stages() -> Adapted:
     history = pd.DataFrame(
         {
@@ -267,3 +318,22 @@ def test_published_stages_are_joined_and_every_curve_has_its_steps():
 def test_published_curves_that_are_missing_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.csv"):
         published_curves(tmp_path / "none.csv")
+
+
+def test_changes_are_after_minus_before():
+    entropies = pd.DataFrame(
+        {"task": ["b", "a"], "entropy_before": [2.0, 1], "entropy_after": [1, 1]}
+    )
+    before = pd.DataFrame({"task": ["a", "b"], "accuracy": [0.5, 0.7]})
+    after = pd.DataFrame({"task": ["a", "b"], "accuracy": [0.6, 0.4]})
+    found = analysis.changes(entropies, before, after)
+    assert found["task"].tolist() == ["b", "a"]
+    assert found["entropy"].tolist() == [-1, 0]
+    assert found["accuracy"].tolist() == pytest.approx([-0.3, 0.1])
+
+
+def test_results_of_earlier_chapters_are_normalised():
+    table = pd.DataFrame({"task": ["a", "b"], "accuracy": [0.5, 0.6], "normalised": np.nan})
+    found = analysis.normalised({"x": analysis.Tuned(0.1, table)}, {"a": 1.0, "b": 0.8})
+    assert found["x"].test["normalised"].tolist() == pytest.approx([0.5, 0.75])
+    assert found["x"].scale == 0.1 and table["normalised"].isna().all()

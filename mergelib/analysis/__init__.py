@@ -1,6 +1,15 @@
 """Measurements that the chapters plot and quote: each a function of a workbench to a table."""
 
-from mergelib.analysis.comparison import Tuned, fixed, over_seeds, percent, summary, tune
+from mergelib.analysis.coefficients import awd_weights, coefficient_pairs
+from mergelib.analysis.comparison import (
+    Tuned,
+    fixed,
+    normalised,
+    over_seeds,
+    percent,
+    summary,
+    tune,
+)
 from mergelib.analysis.consistency import (
     consistency,
     gap_by_count,
@@ -11,7 +20,14 @@ from mergelib.analysis.deployment import deployment_spread, deployments
 from mergelib.analysis.disentanglement import disentanglement_error, disentanglement_map
 from mergelib.analysis.geometry import by_depth, closest_pair, off_diagonal
 from mergelib.analysis.growth import growth
-from mergelib.analysis.learning import accuracy_at, entropy_change, learning_curve
+from mergelib.analysis.learning import (
+    Stopped,
+    accuracy_at,
+    changes,
+    entropy_change,
+    learning_curve,
+    stopped,
+)
 from mergelib.analysis.loss_plane import loss_plane
 from mergelib.analysis.masks import (
     kept_by_magnitude,
@@ -35,25 +51,29 @@ from mergelib.analysis.transfer import (
     stored,
 )
 from mergelib.analysis.uncertainty import (
-    best_by,
     binned,
+    least_by,
+    most_by,
     rank_correlations,
     uncertainty,
     uncertainty_by_scale,
 )
 
 __all__ = [
+    "Stopped",
     "Tuned",
     "accuracy_at",
     "accuracy_by_model",
-    "best_by",
+    "awd_weights",
     "binned",
     "borrowed",
     "by_block",
     "by_depth",
     "by_kind",
     "by_task",
+    "changes",
     "closest_pair",
+    "coefficient_pairs",
     "consistency",
     "deployment_spread",
     "deployments",
@@ -70,9 +90,12 @@ __all__ = [
     "kept_by_magnitude",
     "kept_by_tensor",
     "learning_curve",
+    "least_by",
     "loss_plane",
     "masked_experts",
+    "most_by",
     "negation",
+    "normalised",
     "off_diagonal",
     "over_seeds",
     "own_task",
@@ -83,6 +106,7 @@ __all__ = [
     "relaxed_density",
     "restored",
     "slopes",
+    "stopped",
     "stored",
     "summary",
     "tensor_means",

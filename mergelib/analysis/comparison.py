@@ -1,7 +1,7 @@
 """Merging methods side by side: each chooses its λ on val, each is measured once on test."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pandas as pd
@@ -61,6 +61,20 @@ def over_seeds(
     mean[columns] = sum(table[columns] for table in tables) / len(tables)
     means = pd.Series([table["accuracy"].mean() for table in tables])
     return Tuned(scale, mean.drop(columns="correct")), float(means.std(ddof=0))
+
+
+def normalised(results: Mapping[str, Tuned], expert: Mapping[str, float]) -> dict[str, Tuned]:
+    """The results with each accuracy over the expert's in the column `normalised`, which tables
+    of earlier chapters come without."""
+    return {
+        name: replace(
+            tuned,
+            test=tuned.test.assign(
+                normalised=tuned.test["accuracy"] / tuned.test["task"].map(expert)
+            ),
+        )
+        for name, tuned in results.items()
+    }
 
 
 def summary(results: Mapping[str, Tuned]) -> pd.DataFrame:

@@ -1,8 +1,10 @@
 """Curves of adaptation runs: accuracy and entropy against steps, passes and seconds."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import pandas as pd
+from torch import Tensor
 
 from mergelib.adaptation.loop import Adapted
 
@@ -37,6 +39,45 @@ def accuracy_at(curve: pd.DataFrame, passes: int) -> float:
     return float(within.sort_values("passes")["accuracy"].iloc[-1])
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """A run that was looked at with labels: its `run`, its `learning_curve` and, of the look with
+    the highest mean accuracy (the first of equals), the `step` and the weights (P,)."""
+
+    run: Adapted
+    curve: pd.DataFrame
+    step: int
+    weights: Tensor
+
+
+def stopped(
+    learn: Callable[..., Adapted],
+    look: Callable[[Tensor], pd.DataFrame],
+    every: int,
+    passes: Mapping[str, int] | int = 1,
+) -> Stopped:
+    """Run `learn(evaluate=…, every=…)`, an adaptation with everything else bound, and keep the best.
+
+    `look` takes weights (P,) to an `evaluate` table, say of a part of val: the labels choose when
+    to stop, and nothing else. The run goes through all its steps whatever is seen. `passes` is
+    that of `learning_curve`. Raises ValueError for `every` below 1.
+    """
+    if every < 1:
+        raise ValueError(f"every must be at least 1 step, not {every}")
+    best: list = [-1.0, None]
+
+    def evaluate(vector: Tensor) -> pd.DataFrame:
+        table = look(vector)
+        mean = float(table["accuracy"].mean())
+        if mean > best[0]:
+            best[:] = [mean, vector.clone()]
+        return table
+
+    run = learn(evaluate=evaluate, every=every)
+    curve = learning_curve(run, passes)
+    return Stopped(run, curve, int(curve.loc[curve["accuracy"].idxmax(), "step"]), best[1])
+
+
 def entropy_change(run: Adapted, window: int = 5) -> pd.DataFrame:
     """Of each task the mean entropy over the first and the last `window` steps, and on how many
     classes predictions fell then: columns task, entropy_before, entropy_after, classes_before,
@@ -47,7 +88,18 @@ def entropy_change(run: Adapted, window: int = 5) -> pd.DataFrame:
         when: run.history[rows].groupby("task", sort=False)[["entropy", "classes"]].mean()
         for when, rows in (("before", first), ("after", last))
     }
-    return pd.concat({k: v for k, v in ends.items()}, axis=1).pipe(_flat).reset_index()
+    return _flat(pd.concat(ends, axis=1)).reset_index()
+
+
+def changes(entropies: pd.DataFrame, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Of each task the change of entropy and of accuracy: columns task, entropy, accuracy.
+
+    `entropies` is the table of `entropy_change`, `before` and `after` are tables of `evaluate`.
+    """
+    found = entropies.set_index("task")
+    accuracy = [table.set_index("task")["accuracy"].loc[found.index] for table in (before, after)]
+    change = found["entropy_after"] - found["entropy_before"]
+    return pd.DataFrame({"entropy": change, "accuracy": accuracy[1] - accuracy[0]}).reset_index()
 
 
 def _flat(table: pd.DataFrame) -> pd.DataFrame:

@@ -88,6 +88,11 @@ def binned(table: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
     return means.rename(columns={"right": "accuracy"}).assign(n=np.bincount(group))
 
 
-def best_by(table: pd.DataFrame, column: str) -> float:
+def least_by(table: pd.DataFrame, column: str) -> float:
     """The λ of an `uncertainty_by_scale` table where the mean over tasks of a column is least."""
     return float(table.groupby("scale")[column].mean().idxmin())
+
+
+def most_by(table: pd.DataFrame, column: str) -> float:
+    """The λ of such a table where the mean over tasks of a column is greatest."""
+    return float(table.groupby("scale")[column].mean().idxmax())
