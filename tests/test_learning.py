@@ -1,12 +1,13 @@
 """What chapters 5 and 6 measure, against hand-made cases and slow versions."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from instances import SHAPES, one_tensor, random_state, toy_bench
+from instances import SHAPES, random_state, toy_bench
 from scipy.integrate import quad
 from scipy.stats import spearmanr
 from torch.func import functional_call
@@ -15,10 +16,9 @@ from mergelib import Layout, analysis, merging
 from mergelib.adaptation import AdaMergingLearner, Adapted, adamerging, relaxed_mask
 from mergelib.adaptation.adamerging import parts_of
 from mergelib.analysis.published import published_curves
+from mergelib.merging.disentangled import Disentangled
 from mergelib.models.encoders import normalise_pixels
 from mergelib.workbench import Workbench
-
-OPPOSED = torch.eye(3, 4) - 0.4  # negative cosines: δ outside the span makes them smaller
 
 
 @pytest.fixture(scope="module")
@@ -196,11 +196,12 @@ def test_disentangled_vectors_are_weighted_ones(bench):
     assert weights.std() > 0.01
 
 
-def test_a_shared_vector_outside_the_span_has_no_weights():
-    apart = merging.awd(one_tensor(OPPOSED), within_span=False)
-    assert apart.report.outside > 0
+def test_a_shared_vector_outside_the_span_has_no_weights(bench):
+    apart = merging.awd(bench.tv, granularity="block")
+    report = replace(apart.report, outside=0.1 * apart.norms()[: len(apart.report.groups)])
+    away = Disentangled(bench.tv, apart.deltas, apart.redundant, report)
     with pytest.raises(ValueError, match="outside the span"):
-        analysis.awd_weights(apart)
+        analysis.awd_weights(away)
 
 
 def test_coefficients_are_paired_by_task_and_tensor(bench):

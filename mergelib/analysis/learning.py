@@ -56,7 +56,7 @@ def stopped(
     every: int,
     passes: Mapping[str, int] | int = 1,
 ) -> Stopped:
-    """Run `learn(evaluate=…, every=…)`, an adaptation with everything else bound, and keep the best.
+    """Run `learn(evaluate=…, every=…)`, an adaptation with all else bound, and keep the best.
 
     `look` takes weights (P,) to an `evaluate` table, say of a part of val: the labels choose when
     to stop, and nothing else. The run goes through all its steps whatever is seen. `passes` is

@@ -68,10 +68,7 @@ def learning_curves(
             line = LINES[drawn.count(methods[label]) % len(LINES)]
             drawn.append(methods[label])
             axis.plot(curve[column], 100 * curve["accuracy"], linestyle=line, label=label, **look)
-            if "stage" in curve and curve["stage"].nunique() > 1:
-                begin = curve[curve["stage"] == curve["stage"].iloc[-1]].iloc[0]
-                ring = {"color": look["color"], "markerfacecolor": "white", "markersize": 9}
-                axis.plot(begin[column], 100 * begin["accuracy"], "o", zorder=3, **ring)
+            _ring(axis, curve, column, look["color"])
         for (label, level), line in zip((levels or {}).items(), LINES, strict=False):
             axis.axhline(100 * level, color=GREY, linewidth=1, linestyle=line, label=label)
         axis.set(xlabel=AXES[column])
@@ -172,3 +169,35 @@ def coefficients_compared(pairs: pd.DataFrame, x: str, y: str):
     axis.set(xlabel=f"λ of {x}", ylabel=f"λ of {y}")
     figure.legend(loc="outside right center", fontsize=7)
     return figure
+
+
+def curves_beside(panels: Mapping[str, Mapping[str, pd.DataFrame]]):
+    """Mean accuracy against steps, a panel a source: title → label → table (step, accuracy).
+
+    Labels that begin with "Concrete" have the colour of that method, others AdaMerging's; equal
+    labels have equal lines. Rings mark a last `stage`. Each panel has axes of its own. Returns the
+    figure.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.6), squeeze=False)
+    labels = list(dict.fromkeys(label for curves in panels.values() for label in curves))
+    handles = {}
+    for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
+        for label, curve in curves.items():
+            method = "concrete" if label.startswith("Concrete") else "adamerging"
+            alike = [k for k in labels if k.startswith("Concrete") == (method == "concrete")]
+            line = LINES[alike.index(label) % len(LINES)]
+            look = {**method_style(method), "markersize": 3, "linestyle": line}
+            handles[label] = axis.plot(curve["step"], 100 * curve["accuracy"], **look)[0]
+            _ring(axis, curve, "step", look["color"])
+        axis.set(title=title, xlabel="step", ylabel="mean accuracy (%)")
+    names = [label for label in labels if label in handles]
+    figure.legend([handles[n] for n in names], names, loc="outside upper center", ncols=3)
+    return figure
+
+
+def _ring(axis, curve: pd.DataFrame, column: str, colour: str) -> None:
+    """A ring where the last stage of a curve of several begins."""
+    if "stage" in curve and curve["stage"].nunique() > 1:
+        begin = curve[curve["stage"] == curve["stage"].iloc[-1]].iloc[0]
+        ring = {"color": colour, "markerfacecolor": "white", "markersize": 8, "zorder": 3}
+        axis.plot(begin[column], 100 * begin["accuracy"], "o", **ring)
