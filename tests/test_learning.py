@@ -166,6 +166,8 @@ def test_magnitudes_are_ranked_within_each_tensor():
     assert found["probability"].tolist() == pytest.approx([0, 1], abs=1e-9)
     total = 30 * (1 + 1e4)
     assert found["share"].tolist() == pytest.approx([5 * (1 + 1e4) / total, 25 * (1 + 1e4) / total])
+    nothing = analysis.kept_by_magnitude(layout, logits, 0 * direction, bins=2)
+    assert nothing["share"].tolist() == [0, 0]
     with pytest.raises(ValueError, match="at least 2 groups"):
         analysis.kept_by_magnitude(layout, logits, direction, bins=1)
 

@@ -47,7 +47,7 @@ def kept_by_magnitude(
 
     Magnitudes (P,) are ranked within each tensor, as the mask is rescaled there; group 1 holds the
     smallest of every tensor, and a tensor of fewer than `bins` weights is left out. One row a
-    group: group, n, probability, share (of Σ direction² in those tensors). Raises ValueError for
+    group: group, n, probability, share (of Σ direction² in those tensors; 0 where that is 0). Raises ValueError for
     fewer than 2 groups.
     """
     if bins < 2:
@@ -70,7 +70,7 @@ def kept_by_magnitude(
             "group": np.arange(1, bins + 1),
             "n": count.astype(int),
             "probability": total / count,
-            "share": square / square.sum(),
+            "share": square / max(square.sum(), np.finfo(float).tiny),
         }
     )
 
