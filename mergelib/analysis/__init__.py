@@ -2,17 +2,24 @@
 
 from mergelib.analysis.comparison import Tuned, fixed, over_seeds, percent, summary, tune
 from mergelib.analysis.consistency import (
+    agreement,
     consistency,
+    friendly_and_hostile,
     gap_by_count,
     gap_by_scale,
     interference_pairs,
 )
 from mergelib.analysis.deployment import deployment_spread, deployments
-from mergelib.analysis.disentanglement import disentanglement_error, disentanglement_map
+from mergelib.analysis.disentanglement import (
+    disentanglement_error,
+    disentanglement_map,
+    error_at_one,
+)
 from mergelib.analysis.geometry import by_depth, closest_pair, off_diagonal
 from mergelib.analysis.growth import growth
 from mergelib.analysis.loss_plane import loss_plane
 from mergelib.analysis.negation import negation
+from mergelib.analysis.reversal import reversal
 from mergelib.analysis.slopes import slopes
 from mergelib.analysis.task_weights import tuned_task_weights
 from mergelib.analysis.transfer import (
@@ -29,18 +36,21 @@ from mergelib.analysis.transfer import (
 __all__ = [
     "Tuned",
     "accuracy_by_model",
+    "agreement",
     "borrowed",
     "by_depth",
     "by_task",
     "closest_pair",
     "consistency",
-    "disentanglement_error",
-    "disentanglement_map",
     "deployment_spread",
     "deployments",
+    "disentanglement_error",
+    "disentanglement_map",
+    "error_at_one",
     "expert_tables",
     "fixed",
     "forgotten",
+    "friendly_and_hostile",
     "gap_by_count",
     "gap_by_scale",
     "growth",
@@ -52,6 +62,7 @@ __all__ = [
     "own_task",
     "percent",
     "restored",
+    "reversal",
     "slopes",
     "stored",
     "summary",
