@@ -16,6 +16,7 @@ FILES = (
     "mergelib.merging.task_arithmetic",
     "mergelib.merging.ties",
     "mergelib.merging.dare",
+    "mergelib.merging.awd",
     "mergelib.adaptation.adamerging",
     "mergelib.adaptation.concrete",
 )

@@ -1,0 +1,236 @@
+"""Adaptive Weight Disentanglement: take from all task vectors what makes them lean on each other.
+
+Xiong et al. 2024, "Multi-Task Model Merging via Adaptive Weight Disentanglement": each τ_k is the
+sum of a redundant vector δ, the same for all tasks, and a disentangled one, τ̃_k = τ_k − δ. δ
+minimises
+
+    f(δ) = mean_{i≠j} |cos(τ_i − δ, τ_j − δ)| + α ‖δ‖₂ .
+
+f depends on δ only through ⟨δ, τ_k⟩ and ‖δ‖. So δ may be replaced by its part in
+span{τ_1 … τ_K} plus a multiple of one direction orthogonal to it, of the same length as the rest:
+K + 1 numbers, in which f is known from the Gram matrix. The exact solver is a pass over the K×P
+numbers for the Gram matrix, a problem in K + 1 coordinates (mergelib.merging.right_angles) and
+a pass to write τ − δ.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from mergelib import passes
+from mergelib.gram import group_gram, group_products, reader
+from mergelib.groups import Groups, Tile
+from mergelib.merging import right_angles
+from mergelib.merging.awd_descent import descend
+from mergelib.merging.disentangled import Disentangled, Report
+from mergelib.merging.span import Span
+from mergelib.merging.task_arithmetic import task_arithmetic
+from mergelib.methods import method
+from mergelib.task_vectors import TaskVectors
+
+
+@method(title="AWD + task arithmetic", family="static", paper="xiong2024awd")
+def awd_task_arithmetic(
+    tv: TaskVectors,
+    scale: float | Sequence[float] | Tensor = 0.3,
+    alpha: float = 0.1,
+    granularity: str = "model",
+) -> Tensor:
+    """Task arithmetic on disentangled task vectors, θ0 + Σ_k λ_k (τ_k − δ), (P,).
+
+    Xiong et al. 2024, section 4. With one λ and granularity="model" this is task arithmetic with
+    the weights λ (1 − K c_k), where δ = Σ_k c_k τ_k. To try several λ, call `awd` once and
+    task_arithmetic on what it returns. Raises ValueError for what either refuses.
+    """
+    return task_arithmetic(awd(tv, alpha, granularity), scale)
+
+
+def awd(
+    tv: TaskVectors,
+    alpha: float = 0.1,
+    granularity: str = "model",
+    solver: str = "exact",
+    within_span: bool = True,
+    *,
+    seed: int = 0,
+    optimiser: str = "gd",
+    lr: float = 0.01,
+    steps: int = 300,
+) -> Disentangled:
+    """τ̃_k = τ_k − δ with the δ that minimises f, one δ for each group of weights.
+
+    Groups are those of `tv.layout.segments(granularity)`, or with granularity="row" the rows of
+    every matrix (the first dimension of every tensor of two or more; other tensors are one group).
+    In each group, a task vector that is zero takes part in no pair; where fewer than two are left,
+    δ = 0. The result's `redundant` is δ (P,), its `report` the objective reached in every group.
+
+    solver="exact" finds the minimum over the span of the task vectors. within_span=False allows
+    the direction outside it too, which lowers f where cosines are negative: any direction
+    orthogonal to all task vectors is as good as any other there, so a random one (`seed`) is
+    taken, and it is noise to the model. The report gives both minima in either case.
+
+    solver="descent" is the recipe as it was reported: from δ = 0, `steps` steps of gradient
+    descent (optimiser="gd" or "adam") with step size `lr` on all P numbers.
+
+    α is not free of scale: ‖δ‖ is measured in the units of the weights, in each group by itself.
+
+    Raises ValueError for a single task, for α that is negative or not finite, for an unknown
+    granularity, solver or optimiser, for within_span=False with a descent, and for task vectors
+    that hold NaN or infinite numbers.
+    """
+    start = time.perf_counter()
+    if len(tv) < 2:
+        raise ValueError(f"AWD needs at least two task vectors, not only {tv.tasks[0]!r}")
+    if not (alpha >= 0 and math.isfinite(alpha)):
+        raise ValueError(f"alpha must be at least 0 and finite, not {alpha}")
+    if solver not in ("exact", "descent"):
+        raise ValueError(f'solver must be "exact" or "descent", not {solver!r}')
+    if solver == "descent" and not within_span:
+        raise ValueError(
+            "within_span=False needs the exact solver: a descent goes where its steps lead"
+        )
+    groups = Groups.of_layout(tv.layout, granularity)
+    gram = group_gram(tv.deltas, groups).cpu()
+    if not bool(gram.isfinite().all()):
+        _raise_not_finite(tv)
+    span = Span.of_gram(gram, groups.sizes)
+    before = _objective(span, torch.zeros_like(span.points[:, 0]), alpha)
+    if solver == "exact":
+        redundant, details = _exact(tv, groups, span, alpha, within_span, seed)
+    else:
+        descent = descend(tv, groups, gram, alpha, optimiser, lr, steps)
+        inside = span.project(descent.products)
+        squares = descent.squares - (inside * descent.products).sum(-1)
+        redundant = descent.redundant
+        details = {
+            "objective": descent.trajectory[-1],
+            "coefficients": inside,
+            "outside": squares.clamp_min(0).sqrt(),
+            "iterations": torch.full((len(groups),), steps),
+            "trajectory": descent.trajectory,
+        }
+    deltas = _subtract(tv.deltas, redundant)
+    seconds = time.perf_counter() - start
+    report = Report(groups=groups.names, before=before, seconds=seconds, **details)
+    return Disentangled(tv, deltas, redundant, report)
+
+
+def awd_objective(
+    tv: TaskVectors, redundant: Tensor, alpha: float, granularity: str = "model"
+) -> float | Tensor:
+    """f(δ) for δ = `redundant` (P,), in float64 from the vectors τ_k − δ themselves.
+
+    A number for granularity="model", else (n,), one for each group. Task vectors that are zero in
+    a group are left out of its mean. Raises ValueError for a δ of another shape or an unknown
+    granularity.
+    """
+    if redundant.shape != tv.base.shape:
+        raise ValueError(f"δ must be of shape {tuple(tv.base.shape)}, not {tuple(redundant.shape)}")
+    groups = Groups.of_layout(tv.layout, granularity)
+    gram = group_gram(tv.deltas, groups, minus=redundant).cpu()
+    norms = gram.diagonal(dim1=-2, dim2=-1).sqrt()
+    lengths = (norms.unsqueeze(-1) * norms.unsqueeze(-2)).clamp_min(torch.finfo(gram.dtype).tiny)
+    own = group_gram(tv.deltas, groups).cpu().diagonal(dim1=-2, dim2=-1)
+    weights = right_angles.pair_weights(own.unsqueeze(-1))
+    squares = group_gram(redundant.unsqueeze(0), groups).cpu()[:, 0, 0]
+    values = (weights * (gram / lengths).abs()).sum((-1, -2)) + alpha * squares.sqrt()
+    return values.item() if granularity == "model" else values
+
+
+def _exact(
+    tv: TaskVectors, groups: Groups, span: Span, alpha: float, within_span: bool, seed: int
+) -> tuple[Tensor, dict]:
+    """δ (P,) and what the report says of it."""
+    inside, steps = _minimise(span, alpha, outside=False)
+    anywhere, more = _minimise(span, alpha, outside=True)
+    in_span, unrestricted = (_objective(span, z, alpha) for z in (inside, anywhere))
+    # Both searches are over many starts, but not over all.
+    better_inside = unrestricted > in_span
+    anywhere = torch.where(better_inside.unsqueeze(-1), inside, anywhere)
+    unrestricted = unrestricted.minimum(in_span)
+    z = inside if within_span else anywhere
+    coefficients, outside = span.coefficients(z), z[:, -1].abs() * span.scale
+    details = {
+        "objective": in_span if within_span else unrestricted,
+        "coefficients": coefficients,
+        "outside": outside,
+        "in_span": in_span,
+        "unrestricted": unrestricted,
+        "iterations": steps + more,
+    }
+    if not bool(outside.any()):
+        return _combine(tv.deltas, groups, coefficients), details
+    noise = torch.randn(tv.layout.size, generator=torch.Generator().manual_seed(seed))
+    noise = noise.to(tv.base)
+    products, squares = (x.cpu() for x in group_products(tv.deltas, noise, groups))
+    shadow = span.project(products)
+    length = (squares - (shadow * products).sum(-1)).clamp_min(0).sqrt()
+    share = torch.where(outside > 0, outside / length, 0.0)
+    coefficients = coefficients - share.unsqueeze(-1) * shadow
+    return _combine(tv.deltas, groups, coefficients, noise, share), details
+
+
+def _minimise(span: Span, alpha: float, outside: bool) -> tuple[Tensor, Tensor]:
+    """The least z (n, K + 1) of each group, in its own unit of length, and the steps taken."""
+    free = span.free.clone()
+    free[:, -1] &= outside
+    z, steps = torch.zeros_like(span.points[:, 0]), torch.zeros(len(free), dtype=torch.long)
+    pairs = (span.points != 0).any(-1).sum(-1) > 1
+    found = right_angles.minimise(span.points[pairs], alpha * span.scale[pairs], free[pairs])
+    z[pairs], steps[pairs] = found
+    return z, steps
+
+
+def _objective(span: Span, z: Tensor, alpha: float) -> Tensor:
+    return right_angles.objective(span.points, z, alpha * span.scale)
+
+
+def _combine(
+    deltas: Tensor,
+    groups: Groups,
+    coefficients: Tensor,
+    beside: Tensor | None = None,
+    share: Tensor | None = None,
+) -> Tensor:
+    """Σ_k c_gk τ_k + share_g · beside in each group g, as (P,); summed in float64."""
+    result = torch.empty_like(deltas[0])
+    coefficients = coefficients.to(deltas.device).unsqueeze(1)
+    share = None if share is None else share.to(deltas.device).unsqueeze(-1)
+
+    def write(batch: Sequence[Tile]) -> Iterator[None]:
+        read = reader(deltas, batch)
+        for tile in batch:
+            these = slice(tile.first, tile.first + tile.rows)
+            total = (coefficients[these] @ read(tile).transpose(0, 1)).squeeze(1)
+            if beside is not None:
+                total += share[these] * tile.of(beside)
+            tile.of(result).copy_(total)
+            yield
+
+    passes.run(write, groups.pieces(deltas.device), deltas.device)
+    return result
+
+
+def _subtract(deltas: Tensor, redundant: Tensor) -> Tensor:
+    """τ_k − δ, (K, P)."""
+    result = torch.empty_like(deltas)
+
+    def write(batch: Sequence[slice]) -> Iterator[None]:
+        for piece in batch:
+            torch.sub(deltas[:, piece], redundant[piece], out=result[:, piece])
+            yield
+
+    passes.run(write, passes.columns(len(redundant), deltas.device), deltas.device)
+    return result
+
+
+def _raise_not_finite(tv: TaskVectors) -> None:
+    for task, delta in zip(tv.tasks, tv.deltas, strict=True):
+        for segment in tv.layout.segments("tensor"):
+            if not bool(delta[segment.slices[0]].isfinite().all()):
+                raise ValueError(
+                    f"task vector {task!r} holds NaN or infinite numbers in tensor {segment.name!r}"
+                )
