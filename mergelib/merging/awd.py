@@ -23,13 +23,16 @@ from torch import Tensor
 from mergelib import passes
 from mergelib.gram import group_gram, group_products, reader
 from mergelib.groups import Groups, Tile
-from mergelib.merging import right_angles
 from mergelib.merging.awd_descent import descend
 from mergelib.merging.disentangled import Disentangled, Report
+from mergelib.merging.right_angles import minimise
+from mergelib.merging.right_angles_descent import objective, pair_weights
 from mergelib.merging.span import Span
 from mergelib.merging.task_arithmetic import task_arithmetic
 from mergelib.methods import method
 from mergelib.task_vectors import TaskVectors
+
+_MANY = 2000  # groups; for more, the search is from fewer starts
 
 
 @method(title="AWD + task arithmetic", family="static", paper="xiong2024awd")
@@ -41,7 +44,7 @@ def awd_task_arithmetic(
 ) -> Tensor:
     """Task arithmetic on disentangled task vectors, θ0 + Σ_k λ_k (τ_k − δ), (P,).
 
-    Xiong et al. 2024, section 4. With one λ and granularity="model" this is task arithmetic with
+    Xiong et al. 2024. With one λ and granularity="model" this is task arithmetic with
     the weights λ (1 − K c_k), where δ = Σ_k c_k τ_k. To try several λ, call `awd` once and
     task_arithmetic on what it returns. Raises ValueError for what either refuses.
     """
@@ -70,9 +73,11 @@ def awd(
     solver="exact" finds the minimum over the span of the task vectors. within_span=False allows
     the direction outside it too, which lowers f where cosines are negative: any direction
     orthogonal to all task vectors is as good as any other there, so a random one (`seed`) is
-    taken, and it is noise to the model. The report gives both minima in either case.
+    taken, and it is noise to the model. The report gives both minima in either case. f has many
+    local minima, which the search meets from many starts; from fewer where there are more than
+    two thousand groups.
 
-    solver="descent" is the recipe as it was reported: from δ = 0, `steps` steps of gradient
+    solver="descent" is the recipe as others report it: from δ = 0, `steps` steps of gradient
     descent (optimiser="gd" or "adam") with step size `lr` on all P numbers.
 
     α is not free of scale: ‖δ‖ is measured in the units of the weights, in each group by itself.
@@ -134,7 +139,7 @@ def awd_objective(
     norms = gram.diagonal(dim1=-2, dim2=-1).sqrt()
     lengths = (norms.unsqueeze(-1) * norms.unsqueeze(-2)).clamp_min(torch.finfo(gram.dtype).tiny)
     own = group_gram(tv.deltas, groups).cpu().diagonal(dim1=-2, dim2=-1)
-    weights = right_angles.pair_weights(own.unsqueeze(-1))
+    weights = pair_weights(own.unsqueeze(-1))
     squares = group_gram(redundant.unsqueeze(0), groups).cpu()[:, 0, 0]
     values = (weights * (gram / lengths).abs()).sum((-1, -2)) + alpha * squares.sqrt()
     return values.item() if granularity == "model" else values
@@ -144,12 +149,10 @@ def _exact(
     tv: TaskVectors, groups: Groups, span: Span, alpha: float, within_span: bool, seed: int
 ) -> tuple[Tensor, dict]:
     """δ (P,) and what the report says of it."""
-    inside, steps = _minimise(span, alpha, outside=False)
-    anywhere, more = _minimise(span, alpha, outside=True)
+    (inside, anywhere), steps = _minimise(span, alpha)
     in_span, unrestricted = (_objective(span, z, alpha) for z in (inside, anywhere))
     # Both searches are over many starts, but not over all.
-    better_inside = unrestricted > in_span
-    anywhere = torch.where(better_inside.unsqueeze(-1), inside, anywhere)
+    anywhere = torch.where((unrestricted > in_span).unsqueeze(-1), inside, anywhere)
     unrestricted = unrestricted.minimum(in_span)
     z = inside if within_span else anywhere
     coefficients, outside = span.coefficients(z), z[:, -1].abs() * span.scale
@@ -159,7 +162,7 @@ def _exact(
         "outside": outside,
         "in_span": in_span,
         "unrestricted": unrestricted,
-        "iterations": steps + more,
+        "iterations": steps,
     }
     if not bool(outside.any()):
         return _combine(tv.deltas, groups, coefficients), details
@@ -173,19 +176,23 @@ def _exact(
     return _combine(tv.deltas, groups, coefficients, noise, share), details
 
 
-def _minimise(span: Span, alpha: float, outside: bool) -> tuple[Tensor, Tensor]:
-    """The least z (n, K + 1) of each group, in its own unit of length, and the steps taken."""
-    free = span.free.clone()
-    free[:, -1] &= outside
-    z, steps = torch.zeros_like(span.points[:, 0]), torch.zeros(len(free), dtype=torch.long)
-    pairs = (span.points != 0).any(-1).sum(-1) > 1
-    found = right_angles.minimise(span.points[pairs], alpha * span.scale[pairs], free[pairs])
-    z[pairs], steps[pairs] = found
+def _minimise(span: Span, alpha: float) -> tuple[Tensor, Tensor]:
+    """The least z of each group in the span and anywhere, (2, n, K + 1), in its own unit of length,
+    and the steps that both took, (n,)."""
+    present = (span.points != 0).any(-1)
+    pairs = present.sum(-1) > 1
+    points, free = span.points[pairs].repeat(2, 1, 1), span.free[pairs].repeat(2, 1)
+    free[: len(free) // 2, -1] = False
+    scaled = alpha * span.scale[pairs].repeat(2)
+    found, taken = minimise(points, scaled, free, quick=len(pairs) > _MANY)
+    z = points.new_zeros(2, *span.points[:, 0].shape)
+    steps = torch.zeros(len(pairs), dtype=torch.long)
+    z[:, pairs], steps[pairs] = found.unflatten(0, (2, -1)), taken.view(2, -1).sum(0)
     return z, steps
 
 
 def _objective(span: Span, z: Tensor, alpha: float) -> Tensor:
-    return right_angles.objective(span.points, z, alpha * span.scale)
+    return objective(span.points, z, alpha * span.scale)
 
 
 def _combine(

@@ -14,7 +14,7 @@ from torch import Tensor
 from mergelib import passes
 from mergelib.gram import reader, row_products
 from mergelib.groups import Groups, Tile
-from mergelib.merging.right_angles import pair_weights
+from mergelib.merging.right_angles_descent import pair_weights
 from mergelib.task_vectors import TaskVectors
 
 _BETAS, _EPS = (0.9, 0.999), 1e-8  # Adam's
