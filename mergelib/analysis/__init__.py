@@ -15,10 +15,12 @@ from mergelib.analysis.disentanglement import (
     disentanglement_map,
     error_at_one,
 )
+from mergelib.analysis.dissection import dissect
 from mergelib.analysis.geometry import by_depth, closest_pair, off_diagonal
 from mergelib.analysis.growth import growth
 from mergelib.analysis.loss_plane import loss_plane
 from mergelib.analysis.negation import negation
+from mergelib.analysis.paired import compare, difference, differences
 from mergelib.analysis.reversal import reversal
 from mergelib.analysis.slopes import slopes
 from mergelib.analysis.task_weights import tuned_task_weights
@@ -41,11 +43,15 @@ __all__ = [
     "by_depth",
     "by_task",
     "closest_pair",
+    "compare",
     "consistency",
     "deployment_spread",
     "deployments",
+    "difference",
+    "differences",
     "disentanglement_error",
     "disentanglement_map",
+    "dissect",
     "error_at_one",
     "expert_tables",
     "fixed",
