@@ -16,7 +16,14 @@ from mergelib.analysis.disentanglement import (
     error_at_one,
 )
 from mergelib.analysis.dissection import dissect
-from mergelib.analysis.geometry import by_depth, closest_pair, off_diagonal
+from mergelib.analysis.geometry import (
+    by_depth,
+    closest_pair,
+    off_diagonal,
+    redundant_share,
+    seen_at_right_angles,
+    shared_weights,
+)
 from mergelib.analysis.growth import growth
 from mergelib.analysis.loss_plane import loss_plane
 from mergelib.analysis.negation import negation
@@ -67,8 +74,11 @@ __all__ = [
     "over_seeds",
     "own_task",
     "percent",
+    "redundant_share",
     "restored",
     "reversal",
+    "seen_at_right_angles",
+    "shared_weights",
     "slopes",
     "stored",
     "summary",
