@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from mergelib import passes
-from mergelib.gram import group_gram, group_products, reader
+from mergelib.gram import TileReader, group_gram, group_products
 from mergelib.groups import Groups, Tile
 from mergelib.merging.awd_descent import descend
 from mergelib.merging.disentangled import Disentangled, Report
@@ -212,7 +212,7 @@ def _take(
     share = None if share is None else share.to(deltas.device).unsqueeze(-1)
 
     def write(batch: Sequence[Tile]) -> Iterator[None]:
-        read = reader(deltas, batch)
+        read = TileReader(deltas, batch)
         for tile in batch:
             these, place = slice(tile.first, tile.first + tile.rows), tile.columns
             total = (coefficients[these] @ read(tile).transpose(0, 1)).squeeze(1)
