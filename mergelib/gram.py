@@ -24,7 +24,7 @@ def group_gram(deltas: Tensor, groups: Groups, minus: Tensor | None = None) -> T
     device = deltas.device
 
     def products(batch: Sequence[Tile]) -> Iterator[Tensor]:
-        read = reader(deltas, batch)
+        read = TileReader(deltas, batch)
         for tile in batch:
             part = read(tile)
             if minus is not None:
@@ -42,7 +42,7 @@ def group_products(deltas: Tensor, vector: Tensor, groups: Groups) -> tuple[Tens
     """⟨deltas_k, vector⟩ (n, K) and ⟨vector, vector⟩ (n,) in each group, float64; one pass."""
 
     def products(batch: Sequence[Tile]) -> Iterator[tuple[Tensor, Tensor]]:
-        read = reader(deltas, batch)
+        read = TileReader(deltas, batch)
         for tile in batch:
             row = tile.of(vector).double()
             yield row_products(read(tile), row)
@@ -59,7 +59,7 @@ def row_products(part: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
     return across.squeeze(-1), row.square().sum(-1)
 
 
-class reader:
+class TileReader:
     """Tiles of `deltas` as float64 (K, rows, n), all in one buffer: use one before the next."""
 
     def __init__(self, deltas: Tensor, batch: Sequence[Tile]) -> None:

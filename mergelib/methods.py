@@ -17,6 +17,7 @@ FILES = (
     "mergelib.merging.ties",
     "mergelib.merging.dare",
     "mergelib.merging.awd",
+    "mergelib.merging.consistent",
     "mergelib.adaptation.adamerging",
     "mergelib.adaptation.concrete",
 )

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from awd_instances import draw, leaning, model, slow_objective, vectors
 from instances import one_tensor
-from test_awd import draw, leaning, model, slow_objective, vectors
 
 from mergelib import merging
 

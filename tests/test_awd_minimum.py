@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_awd import draw, slow_objective, vectors
+from awd_instances import draw, slow_objective, vectors
 
 from mergelib import merging
 

@@ -11,14 +11,28 @@ from mergelib.analysis.comparison import (
     tune,
 )
 from mergelib.analysis.consistency import (
+    agreement,
     consistency,
+    friendly_and_hostile,
     gap_by_count,
     gap_by_scale,
     interference_pairs,
 )
 from mergelib.analysis.deployment import deployment_spread, deployments
-from mergelib.analysis.disentanglement import disentanglement_error, disentanglement_map
-from mergelib.analysis.geometry import by_depth, closest_pair, off_diagonal
+from mergelib.analysis.disentanglement import (
+    disentanglement_error,
+    disentanglement_map,
+    error_at_one,
+)
+from mergelib.analysis.dissection import dissect
+from mergelib.analysis.geometry import (
+    by_depth,
+    closest_pair,
+    off_diagonal,
+    redundant_share,
+    seen_at_right_angles,
+    shared_weights,
+)
 from mergelib.analysis.growth import growth
 from mergelib.analysis.learning import (
     Stopped,
@@ -36,8 +50,10 @@ from mergelib.analysis.masks import (
     relaxed_density,
 )
 from mergelib.analysis.negation import negation
+from mergelib.analysis.paired import compare, difference, differences
 from mergelib.analysis.places import by_block, by_kind, places, tensor_means
 from mergelib.analysis.published import published_curves
+from mergelib.analysis.reversal import reversal
 from mergelib.analysis.slopes import slopes
 from mergelib.analysis.task_weights import tuned_task_weights
 from mergelib.analysis.transfer import (
@@ -64,6 +80,7 @@ __all__ = [
     "Tuned",
     "accuracy_at",
     "accuracy_by_model",
+    "agreement",
     "awd_weights",
     "binned",
     "borrowed",
@@ -74,15 +91,21 @@ __all__ = [
     "changes",
     "closest_pair",
     "coefficient_pairs",
+    "compare",
     "consistency",
     "deployment_spread",
     "deployments",
+    "difference",
+    "differences",
     "disentanglement_error",
     "disentanglement_map",
+    "dissect",
     "entropy_change",
+    "error_at_one",
     "expert_tables",
     "fixed",
     "forgotten",
+    "friendly_and_hostile",
     "gap_by_count",
     "gap_by_scale",
     "growth",
@@ -103,8 +126,12 @@ __all__ = [
     "places",
     "published_curves",
     "rank_correlations",
+    "redundant_share",
     "relaxed_density",
     "restored",
+    "reversal",
+    "seen_at_right_angles",
+    "shared_weights",
     "slopes",
     "stopped",
     "stored",

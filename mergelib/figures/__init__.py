@@ -17,7 +17,12 @@ from mergelib.figures.adaptation import (
     sure_and_right,
 )
 from mergelib.figures.awd import objective_curve, redundant_by_depth, right_angle_figure
-from mergelib.figures.consistency import gap_curves, gap_dots, interference_scatter
+from mergelib.figures.consistency import (
+    gap_curves,
+    gap_dots,
+    interference_scatter,
+    reversal_dots,
+)
 from mergelib.figures.disentanglement import disentanglement_maps
 from mergelib.figures.images import contact_sheet
 from mergelib.figures.masks import expert_masks, mask_map, relaxed_densities
@@ -52,6 +57,7 @@ __all__ = [
     "pretraining_curve",
     "redundant_by_depth",
     "relaxed_densities",
+    "reversal_dots",
     "right_angle_figure",
     "scale_curve",
     "scale_curves",

@@ -2,6 +2,7 @@
 
 from mergelib.merging.average import average
 from mergelib.merging.awd import awd, awd_objective, awd_task_arithmetic
+from mergelib.merging.consistent import consistent, consistent_task_arithmetic
 from mergelib.merging.dare import dare, dare_drop
 from mergelib.merging.task_arithmetic import task_arithmetic
 from mergelib.merging.ties import elect_sign, ties, ties_split, ties_trim
@@ -11,6 +12,8 @@ __all__ = [
     "awd",
     "awd_objective",
     "awd_task_arithmetic",
+    "consistent",
+    "consistent_task_arithmetic",
     "dare",
     "dare_drop",
     "elect_sign",

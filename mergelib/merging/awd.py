@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from mergelib import passes
-from mergelib.gram import group_gram, group_products, reader
+from mergelib.gram import TileReader, group_gram, group_products
 from mergelib.groups import Groups, Tile
 from mergelib.merging.awd_descent import descend
 from mergelib.merging.disentangled import Disentangled, Report
@@ -104,12 +104,13 @@ def awd(
     span = Span.of_gram(gram, groups.sizes)
     before = _objective(span, torch.zeros_like(span.points[:, 0]), alpha)
     if solver == "exact":
-        redundant, details = _exact(tv, groups, span, alpha, within_span, seed)
+        redundant, deltas, details = _exact(tv, groups, span, alpha, within_span, seed)
     else:
         descent = descend(tv, groups, gram, alpha, optimiser, lr, steps)
         inside = span.project(descent.products)
         squares = descent.squares - (inside * descent.products).sum(-1)
         redundant = descent.redundant
+        deltas = _subtract(tv.deltas, redundant)
         details = {
             "objective": descent.trajectory[-1],
             "coefficients": inside,
@@ -117,7 +118,6 @@ def awd(
             "iterations": torch.full((len(groups),), steps),
             "trajectory": descent.trajectory,
         }
-    deltas = _subtract(tv.deltas, redundant)
     seconds = time.perf_counter() - start
     report = Report(groups=groups.names, before=before, seconds=seconds, **details)
     return Disentangled(tv, deltas, redundant, report)
@@ -147,8 +147,8 @@ def awd_objective(
 
 def _exact(
     tv: TaskVectors, groups: Groups, span: Span, alpha: float, within_span: bool, seed: int
-) -> tuple[Tensor, dict]:
-    """δ (P,) and what the report says of it."""
+) -> tuple[Tensor, Tensor, dict]:
+    """δ (P,), the τ_k − δ (K, P) and what the report says of them."""
     (inside, anywhere), steps = _minimise(span, alpha)
     in_span, unrestricted = (_objective(span, z, alpha) for z in (inside, anywhere))
     # Both searches are over many starts, but not over all.
@@ -165,7 +165,7 @@ def _exact(
         "iterations": steps,
     }
     if not bool(outside.any()):
-        return _combine(tv.deltas, groups, coefficients), details
+        return *_take(tv.deltas, groups, coefficients), details
     noise = torch.randn(tv.layout.size, generator=torch.Generator().manual_seed(seed))
     noise = noise.to(tv.base)
     products, squares = (x.cpu() for x in group_products(tv.deltas, noise, groups))
@@ -173,7 +173,7 @@ def _exact(
     length = (squares - (shadow * products).sum(-1)).clamp_min(0).sqrt()
     share = torch.where(outside > 0, outside / length, 0.0)
     coefficients = coefficients - share.unsqueeze(-1) * shadow
-    return _combine(tv.deltas, groups, coefficients, noise, share), details
+    return *_take(tv.deltas, groups, coefficients, noise, share), details
 
 
 def _minimise(span: Span, alpha: float) -> tuple[Tensor, Tensor]:
@@ -195,30 +195,35 @@ def _objective(span: Span, z: Tensor, alpha: float) -> Tensor:
     return objective(span.points, z, alpha * span.scale)
 
 
-def _combine(
+def _take(
     deltas: Tensor,
     groups: Groups,
     coefficients: Tensor,
     beside: Tensor | None = None,
     share: Tensor | None = None,
-) -> Tensor:
-    """Σ_k c_gk τ_k + share_g · beside in each group g, as (P,); summed in float64."""
-    result = torch.empty_like(deltas[0])
+) -> tuple[Tensor, Tensor]:
+    """δ = Σ_k c_gk τ_k + share_g · beside in each group g, (P,), and the τ_k − δ, (K, P).
+
+    δ is summed in float64 and rounded once; what is taken from the task vectors is what is
+    returned, to the bit.
+    """
+    redundant, rest = torch.empty_like(deltas[0]), torch.empty_like(deltas)
     coefficients = coefficients.to(deltas.device).unsqueeze(1)
     share = None if share is None else share.to(deltas.device).unsqueeze(-1)
 
     def write(batch: Sequence[Tile]) -> Iterator[None]:
-        read = reader(deltas, batch)
+        read = TileReader(deltas, batch)
         for tile in batch:
-            these = slice(tile.first, tile.first + tile.rows)
+            these, place = slice(tile.first, tile.first + tile.rows), tile.columns
             total = (coefficients[these] @ read(tile).transpose(0, 1)).squeeze(1)
             if beside is not None:
                 total += share[these] * tile.of(beside)
-            tile.of(result).copy_(total)
+            redundant[place] = total.flatten()
+            torch.sub(deltas[:, place], redundant[place], out=rest[:, place])
             yield
 
     passes.run(write, groups.pieces(deltas.device), deltas.device)
-    return result
+    return redundant, rest
 
 
 def _subtract(deltas: Tensor, redundant: Tensor) -> Tensor:

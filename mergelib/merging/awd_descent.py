@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mergelib import passes
-from mergelib.gram import reader, row_products
+from mergelib.gram import TileReader, row_products
 from mergelib.groups import Groups, Tile
 from mergelib.merging.right_angles_descent import pair_weights
 from mergelib.task_vectors import TaskVectors
@@ -98,7 +98,7 @@ def descend(
             of_redundant: Tensor = of_redundant,
             number: int = number,
         ) -> Iterator[tuple[Tensor, Tensor]]:
-            read = reader(deltas, batch)
+            read = TileReader(deltas, batch)
             for tile in batch:
                 these = slice(tile.first, tile.first + tile.rows)
                 part, place = read(tile), tile.of(state)
