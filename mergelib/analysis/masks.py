@@ -47,8 +47,8 @@ def kept_by_magnitude(
 
     Magnitudes (P,) are ranked within each tensor, as the mask is rescaled there; group 1 holds the
     smallest of every tensor, and a tensor of fewer than `bins` weights is left out. One row a
-    group: group, n, probability, share (of Σ direction² in those tensors; 0 where that is 0). Raises ValueError for
-    fewer than 2 groups.
+    group: group, n, probability, share (of Σ direction² in those tensors; 0 where that is 0).
+    Raises ValueError for fewer than 2 groups.
     """
     if bins < 2:
         raise ValueError(f"at least 2 groups are needed, not {bins}")
