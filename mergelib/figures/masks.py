@@ -55,14 +55,14 @@ def mask_map(kinds: pd.DataFrame, magnitudes: pd.DataFrame):
 def expert_masks(table: pd.DataFrame, labels: Mapping[str, str]):
     """One row a task: accuracy of the expert (star) and of its masked versions.
 
-    `table` has columns task, expert and those that `labels` names (column → label). Returns the
-    figure.
+    `table` has columns task, expert and those that `labels` names (column → label; two at most).
+    Returns the figure.
     """
     figure, axis = plt.subplots(figsize=(WIDTH, 0.36 * len(table) + 1.0))
     y = np.arange(len(table))
     axis.plot(100 * table["expert"], y, linestyle="", label="expert", **method_style("expert"))
     looks = [method_style("concrete"), {"color": GREY, "marker": "|", "markersize": 11}]
-    for (column, label), look in zip(labels.items(), looks, strict=True):
+    for (column, label), look in zip(labels.items(), looks, strict=False):
         axis.plot(100 * table[column], y, linestyle="", label=label, **look)
     axis.set_yticks(y, table["task"])
     axis.invert_yaxis()
