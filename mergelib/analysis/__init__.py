@@ -1,5 +1,6 @@
 """Measurements that the chapters plot and quote: each a function of a workbench to a table."""
 
+from mergelib.analysis.awd_settings import by_alpha, trajectory
 from mergelib.analysis.comparison import Tuned, fixed, over_seeds, percent, summary, tune
 from mergelib.analysis.consistency import (
     agreement,
@@ -24,11 +25,11 @@ from mergelib.analysis.geometry import (
     seen_at_right_angles,
     shared_weights,
 )
-from mergelib.analysis.growth import growth
+from mergelib.analysis.growth import growth, mean_by_count
 from mergelib.analysis.loss_plane import loss_plane
 from mergelib.analysis.negation import negation
-from mergelib.analysis.paired import compare, difference, differences
-from mergelib.analysis.reversal import reversal
+from mergelib.analysis.paired import compare, difference, differences, lost_at
+from mergelib.analysis.reversal import gap_parts, reversal
 from mergelib.analysis.slopes import slopes
 from mergelib.analysis.task_weights import tuned_task_weights
 from mergelib.analysis.transfer import (
@@ -47,6 +48,7 @@ __all__ = [
     "accuracy_by_model",
     "agreement",
     "borrowed",
+    "by_alpha",
     "by_depth",
     "by_task",
     "closest_pair",
@@ -66,9 +68,12 @@ __all__ = [
     "friendly_and_hostile",
     "gap_by_count",
     "gap_by_scale",
+    "gap_parts",
     "growth",
     "interference_pairs",
     "loss_plane",
+    "lost_at",
+    "mean_by_count",
     "negation",
     "off_diagonal",
     "over_seeds",
@@ -82,6 +87,7 @@ __all__ = [
     "slopes",
     "stored",
     "summary",
+    "trajectory",
     "tune",
     "tuned_task_weights",
 ]
