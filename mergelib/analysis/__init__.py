@@ -1,5 +1,6 @@
 """Measurements that the chapters plot and quote: each a function of a workbench to a table."""
 
+from mergelib.analysis.awd_settings import by_alpha, trajectory
 from mergelib.analysis.coefficients import awd_weights, coefficient_pairs
 from mergelib.analysis.comparison import (
     Tuned,
@@ -33,7 +34,7 @@ from mergelib.analysis.geometry import (
     seen_at_right_angles,
     shared_weights,
 )
-from mergelib.analysis.growth import growth
+from mergelib.analysis.growth import growth, mean_by_count
 from mergelib.analysis.learning import (
     Stopped,
     accuracy_at,
@@ -50,10 +51,10 @@ from mergelib.analysis.masks import (
     relaxed_density,
 )
 from mergelib.analysis.negation import negation
-from mergelib.analysis.paired import compare, difference, differences
+from mergelib.analysis.paired import compare, difference, differences, lost_at
 from mergelib.analysis.places import by_block, by_kind, places, tensor_means
 from mergelib.analysis.published import published_curves
-from mergelib.analysis.reversal import reversal
+from mergelib.analysis.reversal import gap_parts, reversal
 from mergelib.analysis.slopes import slopes
 from mergelib.analysis.task_weights import tuned_task_weights
 from mergelib.analysis.transfer import (
@@ -84,6 +85,7 @@ __all__ = [
     "awd_weights",
     "binned",
     "borrowed",
+    "by_alpha",
     "by_block",
     "by_depth",
     "by_kind",
@@ -108,6 +110,7 @@ __all__ = [
     "friendly_and_hostile",
     "gap_by_count",
     "gap_by_scale",
+    "gap_parts",
     "growth",
     "interference_pairs",
     "kept_by_magnitude",
@@ -115,7 +118,9 @@ __all__ = [
     "learning_curve",
     "least_by",
     "loss_plane",
+    "lost_at",
     "masked_experts",
+    "mean_by_count",
     "most_by",
     "negation",
     "normalised",
@@ -137,6 +142,7 @@ __all__ = [
     "stored",
     "summary",
     "tensor_means",
+    "trajectory",
     "tune",
     "tuned_task_weights",
     "uncertainty",

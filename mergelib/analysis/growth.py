@@ -35,8 +35,8 @@ def growth(
     """Task arithmetic on K = `smallest` … all tasks, λ chosen on val for each set of tasks.
 
     One row a set and task: tasks (K), set (its first task), task, scale, accuracy, normalised
-    (accuracy on test / `expert`). `transform` is applied to the task vectors of each set before they
-    are added (AWD, say). For K = 1 the best candidate should be λ = 1, the expert.
+    (accuracy on test / `expert`). `transform` is applied to the task vectors of each set before
+    they are added (AWD, say). For K = 1 the best candidate should be λ = 1, the expert.
     """
     names, rows = bench.suite.names, []
     for size in range(smallest, len(names) + 1):
@@ -59,3 +59,9 @@ def growth(
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def mean_by_count(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row a method, one column a number K of tasks: the mean `normalised` of `growth`."""
+    rows = {name: t.groupby("tasks")["normalised"].mean() for name, t in tables.items()}
+    return pd.DataFrame(rows).T.rename_axis("method")

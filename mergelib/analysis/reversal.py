@@ -9,10 +9,13 @@ exactly, whatever the size of d. Orthogonality is an argument about the first; t
 curvature, which has no sign to cancel.
 """
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from mergelib.analysis.losses import images_of, outcome
-from mergelib.analysis.slopes import Slopes
+from mergelib.analysis.slopes import Slopes, slopes
+from mergelib.task_vectors import TaskVectors
 from mergelib.workbench import Workbench
 
 
@@ -30,3 +33,16 @@ def reversal(bench: Workbench, at: Slopes) -> pd.DataFrame:
         odd, even = (forth - back) / 2, (forth + back) / 2 - slope.alone.loss
         rows.append({"task": task, "scale": at.scale, "gap": odd + even, "odd": odd, "even": even})
     return pd.DataFrame(rows)
+
+
+def gap_parts(bench: Workbench, kinds: Mapping[str, TaskVectors], **options) -> pd.DataFrame:
+    """Mean gap, odd and even part over the tasks for several sets of vectors: one row a kind.
+
+    `options` (scale, split, limit) are those of `slopes`. Each kind is compared with itself: the
+    single edits are those of its own vectors.
+    """
+    rows = {}
+    for name, vectors in kinds.items():
+        parts = reversal(bench, slopes(bench, vectors, **options))
+        rows[name] = parts[["gap", "odd", "even"]].mean()
+    return pd.DataFrame(rows).T.rename_axis("vectors")

@@ -29,7 +29,7 @@ from mergelib.merging.right_angles import minimise
 from mergelib.merging.right_angles_descent import objective, pair_weights
 from mergelib.merging.span import Span
 from mergelib.merging.task_arithmetic import task_arithmetic
-from mergelib.methods import method
+from mergelib.registration import method
 from mergelib.task_vectors import TaskVectors
 
 _MANY = 2000  # groups; for more, the search is from fewer starts

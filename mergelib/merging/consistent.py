@@ -2,7 +2,7 @@
 
 The Task Consistency Property asks L_k(θ0 + v) = L_k(θ0 + τ_k) of the merged step v. With the
 assumptions that lead from there to orthogonal task vectors (first order, and a gradient along τ_k;
-Xiong et al. 2024, section 3) it asks
+Xiong et al. 2024) it asks
 
     ⟨v − τ_k, τ_k⟩ = 0   for every task k.
 
@@ -20,7 +20,7 @@ from mergelib import passes
 from mergelib.gram import group_gram
 from mergelib.groups import Groups, Tile
 from mergelib.merging.task_arithmetic import task_arithmetic
-from mergelib.methods import method
+from mergelib.registration import method
 from mergelib.task_vectors import TaskVectors
 
 # Directions in which the unit task vectors of a group are this close to dependent, as a share of
