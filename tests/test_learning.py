@@ -231,6 +231,12 @@ def test_the_best_look_chooses_the_weights_and_not_the_run(bench):
     assert torch.equal(found.weights, adamerging(bench, bench.tv, steps=2, **options).merged)
     assert torch.equal(found.run.merged, seen[-1])
     assert not torch.equal(found.run.merged, found.weights)
+    looks = iter([[0.1, 0.2, 0.7], [0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.1]])
+    tied = analysis.stopped(
+        learn, lambda _: pd.DataFrame({"task": list("abc"), "accuracy": next(looks)}), every=2
+    )
+    assert tied.step == 0  # these means differ in their last bit only
+    assert torch.equal(tied.weights, adamerging(bench, bench.tv, steps=0, **options).merged)
     with pytest.raises(ValueError, match="every must be at least 1"):
         analysis.stopped(learn, look, every=0)
 

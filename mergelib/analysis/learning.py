@@ -64,18 +64,20 @@ def stopped(
     """
     if every < 1:
         raise ValueError(f"every must be at least 1 step, not {every}")
-    best: list = [-1.0, None]
+    means: list[float] = []
+    best: list = [0, None]
 
     def evaluate(vector: Tensor) -> pd.DataFrame:
         table = look(vector)
-        mean = float(table["accuracy"].mean())
-        if mean > best[0]:
-            best[:] = [mean, vector.clone()]
+        # Rounded, so that sums of the same numbers in another order are equals.
+        means.append(round(float(table["accuracy"].mean()), 9))
+        if max(means[:-1], default=-1.0) < means[-1]:
+            best[:] = [len(means) - 1, vector.clone()]
         return table
 
     run = learn(evaluate=evaluate, every=every)
     curve = learning_curve(run, passes)
-    return Stopped(run, curve, int(curve.loc[curve["accuracy"].idxmax(), "step"]), best[1])
+    return Stopped(run, curve, int(curve["step"].iloc[best[0]]), best[1])
 
 
 def entropy_change(run: Adapted, window: int = 5) -> pd.DataFrame:
