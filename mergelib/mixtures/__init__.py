@@ -1,0 +1,3 @@
+from mergelib.mixtures.layers import WeightEnsemblingLinear, WeightEnsemblingMLP
+
+__all__ = ["WeightEnsemblingLinear", "WeightEnsemblingMLP"]
