@@ -1,3 +1,34 @@
-from mergelib.mixtures.layers import WeightEnsemblingLinear, WeightEnsemblingMLP
+"""Models whose weights depend on the input.
 
-__all__ = ["WeightEnsemblingLinear", "WeightEnsemblingMLP"]
+found = ml.mixtures.wemoe(bench, bench.tv, steps=100)
+evaluate(found.model, bench.heads, bench.suite), found.history
+ml.mixtures.save_mixture(found.model, "wemoe.safetensors")
+"""
+
+from mergelib.mixtures.dictionaries import DenseDictionary, SparseDictionary
+from mergelib.mixtures.ewemoe import ewemoe, prune
+from mergelib.mixtures.files import load_mixture, save_mixture
+from mergelib.mixtures.layers import WeightEnsemblingLinear, WeightEnsemblingMLP
+from mergelib.mixtures.learning import MixtureAdapted
+from mergelib.mixtures.model import Mixture, Plan, Start, upscale
+from mergelib.mixtures.router import Gate, Router
+from mergelib.mixtures.wemoe import wemoe
+
+__all__ = [
+    "DenseDictionary",
+    "Gate",
+    "Mixture",
+    "MixtureAdapted",
+    "Plan",
+    "Router",
+    "SparseDictionary",
+    "Start",
+    "WeightEnsemblingLinear",
+    "WeightEnsemblingMLP",
+    "ewemoe",
+    "load_mixture",
+    "prune",
+    "save_mixture",
+    "upscale",
+    "wemoe",
+]
