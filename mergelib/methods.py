@@ -20,6 +20,7 @@ FILES = (
     "mergelib.adaptation.concrete",
     "mergelib.mixtures.wemoe",
     "mergelib.mixtures.ewemoe",
+    "mergelib.mixtures.twin",
 )
 
 FAMILIES = ("static", "adaptive", "mixture")

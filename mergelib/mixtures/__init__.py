@@ -12,6 +12,9 @@ from mergelib.mixtures.layers import WeightEnsemblingLinear, WeightEnsemblingMLP
 from mergelib.mixtures.learning import MixtureAdapted
 from mergelib.mixtures.model import Mixture, Plan, Start, upscale
 from mergelib.mixtures.router import Gate, Router
+from mergelib.mixtures.twin import TwinMerged, twin_merging
+from mergelib.mixtures.twin_file import load_twin, save_twin
+from mergelib.mixtures.twin_model import TwinModel
 from mergelib.mixtures.wemoe import wemoe
 
 __all__ = [
@@ -23,12 +26,17 @@ __all__ = [
     "Router",
     "SparseDictionary",
     "Start",
+    "TwinMerged",
+    "TwinModel",
     "WeightEnsemblingLinear",
     "WeightEnsemblingMLP",
     "ewemoe",
     "load_mixture",
+    "load_twin",
     "prune",
     "save_mixture",
+    "save_twin",
+    "twin_merging",
     "upscale",
     "wemoe",
 ]

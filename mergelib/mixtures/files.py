@@ -30,13 +30,12 @@ def save_mixture(
     tensors = {f"rest/{name}": t for name, t in model.encoder_state().items()}
     for weight, bias, layer in model.named_layers():
         tensors |= {f"base/{weight}": layer.weight, f"base/{bias}": layer.bias}
-        tensors[f"deltas/{bias}"] = layer.bias_deltas
-        dense = layer.dictionary.dense()
-        if model.plan.sparse:
-            gaps, values = encode(dense)
-            tensors[f"gaps/{weight}"], tensors[f"values/{weight}"] = gaps, values.to(precision)
-        else:
-            tensors[f"deltas/{weight}"] = dense
+        for name, deltas in ((weight, layer.dictionary.dense()), (bias, layer.bias_deltas)):
+            if model.plan.sparse:
+                gaps, values = encode(deltas)
+                tensors[f"gaps/{name}"], tensors[f"values/{name}"] = gaps, values.to(precision)
+            else:
+                tensors[f"deltas/{name}"] = deltas
     for number, router in enumerate(model.routers):
         for name, tensor in router.named_parameters():
             tensors[f"router/{number}/{name}"] = tensor
@@ -73,7 +72,7 @@ def load_mixture(
     for name, tensor in tensors.items():
         kind, _, rest = name.partition("/")
         groups.setdefault(kind, {})[rest] = tensor
-    base, deltas = groups["base"], groups["deltas"]
+    base, deltas = groups["base"], groups.get("deltas", {})
     for name, gaps in groups.get("gaps", {}).items():
         shape = (len(plan.tasks), *base[name].shape)
         deltas[name] = decode(gaps, groups["values"][name].to(base[name].dtype), shape)
