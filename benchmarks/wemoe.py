@@ -175,7 +175,9 @@ def main() -> None:
         return
 
     print(f"K = {TASKS}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    print("milliseconds, and in brackets how many times mergelib's; last: mergelib to the plain MLP")
+    print(
+        "milliseconds, and in brackets how many times mergelib's; last: mergelib to the plain MLP"
+    )
     here = ["mergelib", "plain", "loop"]
     names = here + ["fusion-bench"] * bool(options.fusion_bench)
     print(f"\n{'':38}" + "".join(f"{name:>19}" for name in names) + f"{'floor':>9}")
@@ -207,7 +209,9 @@ def report(title: str, found: dict[str, dict], low: bool) -> None:
         mine = found["mergelib"][way]
         cells = [f"{case[way]:9.1f} ({case[way] / mine:6.2f})" for case in found.values()]
         floor = mine / found["plain"][way]
-        print(f"{title}  {way:10}" + "".join(f"{c:>19}" for c in cells) + f"{floor:9.2f}", flush=True)
+        print(
+            f"{title}  {way:10}" + "".join(f"{c:>19}" for c in cells) + f"{floor:9.2f}", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -65,9 +65,7 @@ def test_outputs_and_gradients_are_those_of_the_loop(shape, evaluation, budget, 
         deltas = deltas * (deltas > 0.5)
     expected = slowly(x, mix, (weight, bias, deltas, biases))
     dictionary = (SparseDictionary if sparse else DenseDictionary)(deltas, budget)
-    layer = ml.mixtures.WeightEnsemblingLinear(
-        weight, bias, dictionary, biases, evaluation, budget
-    )
+    layer = ml.mixtures.WeightEnsemblingLinear(weight, bias, dictionary, biases, evaluation, budget)
     found = layer(x, mix)
     close(found, expected)
     for ours, theirs in zip(gradients(found, x, mix), gradients(expected, x, mix), strict=True):

@@ -160,14 +160,18 @@ def test_routing_by_batch_is_the_mean_and_depends_on_the_neighbours():
 @torch.no_grad()
 def test_standardised_inputs_have_mean_zero_and_deviation_one():
     encoder, tv = setting()
-    model = ml.mixtures.upscale(encoder, tv, tv.base, "both", depth=1, shared=True, standardise=True)
+    model = ml.mixtures.upscale(
+        encoder, tv, tv.base, "both", depth=1, shared=True, standardise=True
+    )
     pixels = torch.randint(256, (40, 3, SIZE, SIZE), dtype=torch.uint8)
     model.fit_standardisation(pixels)
     assert len(model.routers) == 1 and len({id(p.gate) for p in model.parts}) == 4
     seen = []
     for part in model.parts:
         part.gate.register_forward_hook(
-            lambda gate, inputs, mix: seen.append(((inputs[0] - gate.mean) / gate.deviation).mean(1))
+            lambda gate, inputs, mix: seen.append(
+                ((inputs[0] - gate.mean) / gate.deviation).mean(1)
+            )
         )
     model.coefficients(pixels, batch=40)
     for means in seen:

@@ -230,7 +230,9 @@ def test_a_sparse_file_is_as_small_as_it_claims(keep, tmp_path):
     generator = torch.Generator().manual_seed(0)
     encoder = build_encoder("merge-vit-48-8")
     base = encoder.state_dict()
-    deltas = {n: torch.randn(8, *t.shape, generator=generator) for n, t in base.items() if "mlp" in n}
+    deltas = {
+        n: torch.randn(8, *t.shape, generator=generator) for n, t in base.items() if "mlp" in n
+    }
     for tensor in deltas.values():
         tensor *= torch.rand(tensor.shape, generator=generator) < keep
     sites = tuple(f"transformer.resblocks.{i}.mlp" for i in range(6))

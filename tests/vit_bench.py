@@ -101,16 +101,16 @@ def vit_bench(images: int = 24) -> Workbench:
         classes = 3 + number
         splits = {
             split: Split(
-                torch.randint(
-                    256, (images, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8
-                ),
+                torch.randint(256, (images, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8),
                 torch.randint(classes, (images,), generator=generator),
             )
             for split in SPLITS
         }
         words = tuple(f"{name} {c}" for c in range(classes))
         tasks[name] = Task(name, name.title(), words, ("a photo of {}.",), "random", "", **splits)
-        heads[name] = Head(3 * torch.randn(classes, WIDTH, generator=generator), torch.zeros(classes))
+        heads[name] = Head(
+            3 * torch.randn(classes, WIDTH, generator=generator), torch.zeros(classes)
+        )
     suite = Suite("toy", SIZE, tasks)
     base, experts = states()
     return Workbench(suite, vit(), heads, TaskVectors.from_states(base, experts))

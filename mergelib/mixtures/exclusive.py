@@ -112,17 +112,20 @@ class MixedLinear(Mixed):
 class MixedConv(Mixed):
     """A convolution; its weight (o, …) was compressed as a matrix of o rows."""
 
-    def added(self, x: Tensor) -> Tensor:
+    def added(self, x: Tensor) -> Tensor | float:
         own, name = self.inner, f"{self.name}.weight"
         left, right = self.exclusive.get("left", name), self.exclusive.get("right", name)
+        if not right.numel():  # no singular value kept: a convolution must have a filter
+            return 0.0 if self.bias_name is None else self._shift()
         filters = right.reshape(-1, *own.weight.shape[1:])
         hidden = conv2d(x, filters, None, own.stride, own.padding, own.dilation, own.groups)
         shares = self.exclusive.coefficients.repeat_interleave(right.shape[1], 1)
         columns = left.permute(1, 0, 2).flatten(1)[..., None, None]
         y = conv2d(hidden * shares[..., None, None], columns)
-        if self.bias_name is None:
-            return y
-        return y + self.exclusive.vector(self.bias_name)[..., None, None]
+        return y if self.bias_name is None else y + self._shift()
+
+    def _shift(self) -> Tensor:
+        return self.exclusive.vector(self.bias_name)[..., None, None]
 
 
 class MixedNorm(Mixed):

@@ -38,9 +38,7 @@ class MixtureMLP(torch.nn.Module):
 class MixtureAttention(torch.nn.Module):
     """Self-attention with mixed projections, called as the module that it replaces was."""
 
-    def __init__(
-        self, site: Site, gate: Gate, layers: Sequence[WeightEnsemblingLinear]
-    ) -> None:
+    def __init__(self, site: Site, gate: Gate, layers: Sequence[WeightEnsemblingLinear]) -> None:
         super().__init__()
         self.site, self.gate = site, gate
         self.projections, self.out = torch.nn.ModuleList(layers[:-1]), layers[-1]

@@ -169,5 +169,3 @@ def as_matrices(name: str, deltas: Mapping[str, Tensor]) -> Tensor | None:
         return None
     matrices = tensor.flatten(2)
     return matrices.mT if name == "proj" else matrices
-
-
