@@ -41,13 +41,15 @@ def features(model, images):
 
 @pytest.mark.parametrize("learn", [wemoe, ewemoe])
 @pytest.mark.parametrize("depth", [0, 1, 2])
-def test_learning_is_plain_autograd_on_the_routers(bench, learn, depth):
+@pytest.mark.parametrize("cosine", [False, True])
+def test_learning_is_plain_autograd_on_the_routers(bench, learn, depth, cosine):
     """The same steps with torch's own optimiser and one loss for all tasks."""
     settings = {"depth": depth, "noise": 0.01, "standardise": False, "batch": 24, "lr": 1e-2}
-    found = learn(bench, bench.tv, **settings, steps=4)  # all images in each step
+    found = learn(bench, bench.tv, **settings, steps=4, cosine=cosine)  # all images in each step
     model = learn(bench, bench.tv, **settings, steps=0).model
     parameters = [p for r in model.routers for p in r.parameters()]
     adam, losses = torch.optim.Adam(parameters, lr=1e-2), []
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, 4)
     for step in range(4):
         loss = torch.zeros(())
         for name, stream in unlabelled(bench.suite).items():
@@ -56,6 +58,8 @@ def test_learning_is_plain_autograd_on_the_routers(bench, learn, depth):
         adam.zero_grad()
         loss.backward()
         adam.step()
+        if cosine:
+            schedule.step()
         losses.append(loss.item())
     assert found.loss.tolist() == pytest.approx(losses, rel=1e-4)
     assert losses[-1] < losses[0]
@@ -94,10 +98,19 @@ def test_the_rest_is_merged_by_any_static_method(bench):
 
 @pytest.mark.parametrize("learn", [wemoe, ewemoe])
 def test_a_run_that_was_interrupted_ends_as_one_that_was_not(bench, learn, tmp_path):
-    whole = learn(bench, bench.tv, **{**QUICK, "steps": 6})
+    whole = learn(bench, bench.tv, **QUICK)
     path = tmp_path / "run.pt"
-    learn(bench, bench.tv, **{**QUICK, "steps": 3}, checkpoint=path)
-    rest = learn(bench, bench.tv, **{**QUICK, "steps": 6}, checkpoint=path)
+
+    def stop(model, seen=[]) -> pd.DataFrame:  # noqa: B006
+        seen.append(None)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return pd.DataFrame()
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(bench, bench.tv, **QUICK, checkpoint=path, save_every=1, evaluate=stop, every=1)
+    assert torch.load(path)["done"] == 2
+    rest = learn(bench, bench.tv, **QUICK, checkpoint=path)
     assert rest.loss.tolist() == whole.loss.tolist()
     for mine, theirs in zip(whole.model.routers, rest.model.routers, strict=True):
         for name, tensor in mine.state_dict().items():

@@ -56,6 +56,7 @@ def ewemoe(
     split: str = "val",
     routing: str = "sample",
     seed: int = 0,
+    cosine: bool = False,
     **options,
 ) -> MixtureAdapted:
     """WEMoE with pruned task vectors in the mixtures (`keep`, see prune) and one router.
@@ -86,5 +87,5 @@ def ewemoe(
     start, title = Start(init, noise, seed), f"E-WEMoE, {keep:.3g} kept"
     return learn_routers(
         bench, prune(tv, keep), weights, parts, blocks, start, plan, title, recipe,
-        steps, lr, batch, split, seed, options,
+        steps, lr, batch, split, seed, cosine, options,
     )  # fmt: skip

@@ -60,6 +60,7 @@ def learn_routers(
     batch: int,
     split: str,
     seed: int,
+    cosine: bool,
     options: dict,
 ) -> MixtureAdapted:
     """Upscale the bench's encoder and adapt the routers: what all learnt mixtures do.
@@ -97,6 +98,7 @@ def learn_routers(
         evaluate=None if evaluate is None else lambda: evaluate(model),
         title=options.pop("title", title),
         recipe=recipe,
+        cosine=cosine,
         **options,
     )
     return MixtureAdapted(**vars(record), model=model.eval())

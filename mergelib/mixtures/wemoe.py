@@ -30,6 +30,7 @@ def wemoe(
     split: str = "val",
     routing: str = "sample",
     seed: int = 0,
+    cosine: bool = True,
     **options,
 ) -> MixtureAdapted:
     """θ(x) = θ0 + Σ_k r_k(h(x)) τ_k in every chosen part, h(x) its own input; the rest is merged.
@@ -42,7 +43,8 @@ def wemoe(
 
     standardise=True lets the routers see token means of mean 0 and deviation 1 over unlabelled
     images: they are far from that, a few large features swamp the others. Published are
-    standardise=False, depth=2, noise=0.01, lr=1e-4 and 1,000 steps. `routing="batch"` routes
+    standardise=False, depth=2, noise=0.01, lr=1e-4 and 1,000 steps. `cosine` lets the rate fall
+    to 0 over the steps, as published (see adapt). `routing="batch"` routes
     all images of a batch alike (Gate).
 
     `bench`, `split` and `options` as in `adamerging`, but `evaluate` takes the model, say
@@ -61,5 +63,5 @@ def wemoe(
     start, title = Start(init, noise, seed), f"WEMoE, {parts}"
     return learn_routers(
         bench, tv, weights, parts, blocks, start, plan, title, recipe,
-        steps, lr, batch, split, seed, options,
+        steps, lr, batch, split, seed, cosine, options,
     )  # fmt: skip
