@@ -12,7 +12,9 @@ and backward to the router and the input. `--fusion-bench` names a Python that h
 router is of the same kind. All outputs are compared.
 
 Milliseconds, the fastest of `--repeats` calls after a first one, all cases in turn so that other
-programs on the machine disturb them alike. `--bfloat16` uses autocast.
+programs on the machine disturb them alike. With `--processor` it is the processor's time, of all
+threads together, which they disturb less. `--bfloat16` uses autocast; `--no-loop` leaves the
+slowest case out.
 """
 
 import argparse
@@ -129,30 +131,31 @@ CASES = {"mergelib": ours, "plain": dense, "loop": naive, "fusion-bench": fusion
 
 
 def run_cases(
-    names: list[str], file: Path, batch: int, tokens: int, repeats: int, low: bool
+    names: list[str], file: Path, batch: int, tokens: int, options: argparse.Namespace
 ) -> dict[str, dict]:
     """Milliseconds of each case, and some numbers of its output."""
     tensors = load_file(file)
+    now = time.process_time if options.processor else time.perf_counter
     torch.manual_seed(1)
     x = torch.randn(batch, tokens, tensors["base/fc1.weight"].shape[1])
     made = {name: CASES[name](tensors) for name in names}
     out = {name: {"forward": [], "both ways": []} for name in names}
     low_precision = contextlib.nullcontext
-    if low:
+    if options.bfloat16:
         low_precision = lambda: torch.autocast("cpu", dtype=torch.bfloat16)  # noqa: E731
-    for _ in range(1 + repeats):
+    for _ in range(1 + options.repeats):
         for name, (run, parameters) in made.items():
-            clock = time.perf_counter()
+            clock = now()
             with torch.no_grad(), low_precision():
                 y = run(x)
-            out[name]["forward"].append(1e3 * (time.perf_counter() - clock))
+            out[name]["forward"].append(1e3 * (now() - clock))
             out[name]["output"] = y.float().flatten()[:: max(1, y.numel() // 500)].tolist()
             leaf = x.clone().requires_grad_()
-            clock = time.perf_counter()
+            clock = now()
             with low_precision():
                 y = run(leaf)
             torch.autograd.grad(y.float().square().sum(), [leaf, *parameters])
-            out[name]["both ways"].append(1e3 * (time.perf_counter() - clock))
+            out[name]["both ways"].append(1e3 * (now() - clock))
     for found in out.values():
         found |= {way: min(found[way][1:]) for way in ("forward", "both ways")}
     return out
@@ -162,23 +165,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="one shape")
     parser.add_argument("--repeats", type=int, default=3, help="timed calls of each case")
+    parser.add_argument("--processor", action="store_true", help="processor time")
+    parser.add_argument("--no-loop", action="store_true", help="without the naive loop")
     parser.add_argument("--bfloat16", action="store_true", help="under autocast")
     parser.add_argument("--fusion-bench", metavar="PYTHON", help="a Python with fusion-bench")
     parser.add_argument("--case", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:
         name, file, batch, tokens = options.case
-        found = run_cases(
-            [name], Path(file), int(batch), int(tokens), options.repeats, options.bfloat16
-        )
-        print(json.dumps(found))
+        print(json.dumps(run_cases([name], Path(file), int(batch), int(tokens), options)))
         return
 
     print(f"K = {TASKS}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(
         "milliseconds, and in brackets how many times mergelib's; last: mergelib to the plain MLP"
     )
-    here = ["mergelib", "plain", "loop"]
+    here = ["mergelib", "plain"] + ["loop"] * (not options.no_loop)
     names = here + ["fusion-bench"] * bool(options.fusion_bench)
     print(f"\n{'':38}" + "".join(f"{name:>19}" for name in names) + f"{'floor':>9}")
     widths = {"ViT-B/32": 768} if options.small else WIDTHS
@@ -188,10 +190,11 @@ def main() -> None:
             file = Path(folder) / f"{width}.safetensors"
             make_file(file, width)
             for batch, tokens in shapes:
-                found = run_cases(here, file, batch, tokens, options.repeats, options.bfloat16)
+                found = run_cases(here, file, batch, tokens, options)
                 if options.fusion_bench:
                     command = [options.fusion_bench, __file__, "--repeats", str(options.repeats)]
                     command += ["--bfloat16"] * options.bfloat16
+                    command += ["--processor"] * options.processor
                     command += ["--case", "fusion-bench", os.fspath(file), str(batch), str(tokens)]
                     shown = subprocess.run(command, check=True, stdout=subprocess.PIPE)
                     found |= json.loads(shown.stdout)
