@@ -69,7 +69,8 @@ def test_each_image_gets_its_own_weights(layout, rank):
 
 @torch.no_grad()
 def test_coefficients_are_a_softmax_of_what_the_shared_expert_sees(bench):
-    model, x = twin_model(bench.encoder, bench.tv), images(5)
+    model, pixels = twin_model(bench.encoder, bench.tv), bench.suite["bees"].test.images[:5]
+    x = normalise_pixels(pixels.float() / 255)
     shared = vit()
     merged = ml.merging.task_arithmetic(bench.tv, 0.29)
     shared.load_state_dict(bench.tv.layout.unflatten(merged))
@@ -77,7 +78,9 @@ def test_coefficients_are_a_softmax_of_what_the_shared_expert_sees(bench):
     shared.transformer.resblocks[-1].register_forward_hook(lambda m, i, out: seen.append(out))
     shared(x)
     expected = model.router(seen[0].mean(1)).softmax(1)
-    torch.testing.assert_close(model.coefficients(x), expected, rtol=1e-4, atol=1e-5)
+    found = model.coefficients(pixels)
+    assert found.shape == (5, 1, 3)
+    torch.testing.assert_close(found[:, 0], expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(model(x), model.mixed(x, expected), rtol=1e-4, atol=1e-4)
     alone = torch.cat([model(image.unsqueeze(0)) for image in x])
     torch.testing.assert_close(model(x), alone, rtol=1e-4, atol=1e-4)
@@ -165,6 +168,16 @@ def test_sizes_count_factors(bench):
             expected += 3 * int(0.25 * min(o, i)) * (o + i)
     assert sizes["exclusive"] == expected
     assert sizes["total"] == expected + sizes["trainable"] + bench.tv.layout.size
+
+
+def test_an_encoder_whose_embeddings_no_norm_follows_is_refused(bench):
+    """The norm after the blocks must not be taken for the one before them."""
+    encoder = vit()
+    encoder.ln_pre = torch.nn.Identity()
+    state = encoder.state_dict()
+    tv = ml.TaskVectors.from_states(state, {"a": state})
+    with pytest.raises(ValueError, match="'class_embedding' is in no module"):
+        twin_model(encoder, tv)
 
 
 def test_numbers_out_of_range_are_named(bench):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from mergelib.evaluation import encode
 from mergelib.mixtures.exclusive import (
     Exclusive,
     Mixed,
@@ -76,7 +77,7 @@ class TwinModel(torch.nn.Module):
 
     def _mix_modules(self, first_block: str) -> None:
         blocks = first_block.rpartition(".")[0]
-        known, first_norm = set(), None
+        known, first_norm, before = set(), None, True
         if self.project is not None:
             known.add("proj")
         for name, module in list(self.encoder.named_modules()):
@@ -85,10 +86,11 @@ class TwinModel(torch.nn.Module):
             if kind is None or own & known or not own:
                 continue
             known |= own
-            first = self.batch_first or not name.startswith(f"{blocks}.")
-            mixed = kind(module, self.exclusive, name, first)
-            if first_norm is None and kind is MixedNorm and first:
-                first_norm = mixed if not name.startswith(f"{blocks}.") else first_norm
+            inside = name.startswith(f"{blocks}.")
+            before = before and not inside  # a norm after the blocks sees no embeddings
+            mixed = kind(module, self.exclusive, name, self.batch_first or not inside)
+            if kind is MixedNorm and before and first_norm is None:
+                first_norm = mixed
             replace(self.encoder, name, mixed)
         names = {n.partition("/")[2] for n in self.exclusive.tensors()}
         embeddings = []
@@ -115,14 +117,22 @@ class TwinModel(torch.nn.Module):
             hook.remove()
         return found[0]
 
-    def coefficients(self, images: Tensor) -> Tensor:
-        """softmax(g(x)), (B, K) float32."""
+    def forward(self, images: Tensor) -> Tensor:
         tokens = self.shared_tokens(images)
         with torch.autocast(tokens.device.type, enabled=False):
-            return self.router(tokens).softmax(-1)
+            coefficients = self.router(tokens).softmax(-1)
+        return self._run(images, coefficients)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self._run(images, self.coefficients(images))
+    @torch.no_grad()
+    def coefficients(self, images: Tensor, batch: int | None = None) -> Tensor:
+        """softmax(g(x)) of uint8 images (N, 3, H, W), (N, 1, K) float32: one for all parts."""
+        found: list[Tensor] = []
+        hook = self.router.register_forward_hook(lambda router, x, y: found.append(y.softmax(-1)))
+        try:
+            encode(self, images, batch=batch)
+        finally:
+            hook.remove()
+        return torch.cat(found).unsqueeze(1)
 
     def mixed(self, images: Tensor, coefficients: Tensor) -> Tensor:
         """Features with coefficients (B, K) that are given, not those of the router."""
