@@ -5,6 +5,7 @@ implementation (Tang et al. 2024) merges and applies one sample's weights at a t
 is one call, in tiles.
 """
 
+from math import prod
 from typing import TypeAlias
 
 import torch
@@ -181,32 +182,62 @@ class _Mix(torch.autograd.Function):
         return None if dx is None else dx.to(x.dtype), dc, db, None, None
 
 
-def _merged(layer: WeightEnsemblingLinear, rows: slice, tile: Tensor, mix: Tensor) -> Tensor:
-    """Rows of W0 + Σ_k λ_bk D_k for the samples of `mix` (b, K): (b, r, d)."""
-    flat = torch.addmm(layer.weight[rows].reshape(1, -1), mix, tile.reshape(len(tile), -1))
-    return flat.view(len(mix), *tile.shape[1:])
+class _Room:
+    """Memory that is used again and again: that of a tile is returned to the system when it is
+    freed, and to get it back costs more than to mix it."""
+
+    def __init__(self) -> None:
+        self._held: Tensor | None = None
+
+    def take(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """A tensor of that shape; what was taken before is overwritten."""
+        size = prod(shape)
+        if self._held is None or self._held.numel() < size:
+            self._held = like.new_empty(size)
+        return self._held[:size].view(shape)
+
+
+class _Merger:
+    """Makes tiles of merged weights in the type of the products, each in the last one's place."""
+
+    def __init__(self, layer: WeightEnsemblingLinear, x: Tensor) -> None:
+        self.layer, self.x = layer, x
+        self.exact, self.rounded = _Room(), _Room()
+
+    def __call__(self, rows: slice, tile: Tensor, mix: Tensor) -> Tensor:
+        """Rows of W0 + Σ_k λ_bk D_k for the samples of `mix` (b, K): (b, r, d)."""
+        shape, weight = (len(mix), *tile.shape[1:]), self.layer.weight[rows]
+        merged = self.exact.take(shape, weight)
+        flat = merged.view(len(mix), -1)
+        torch.addmm(weight.reshape(1, -1), mix, tile.reshape(len(tile), -1), out=flat)
+        if self.x.dtype == merged.dtype:
+            return merged
+        return self.rounded.take(shape, self.x).copy_(merged)
 
 
 def _mix_weights(layer, x: Tensor, coefficients: Tensor, out: Tensor) -> Tensor:
+    merge = _Merger(layer, x)
     for rows, tile, parts in layer.tiles(len(x), layer.weight.shape[1]):
         for part in parts:
-            merged = _merged(layer, rows, tile, coefficients[part]).to(x.dtype)
+            merged = merge(rows, tile, coefficients[part])
             out[part, :, rows].baddbmm_(x[part], merged.mT)
     return out
 
 
 def _pull_weights(layer, x, coefficients, upstream, dx, dc) -> None:
+    merge, room = _Merger(layer, x), _Room()
     for rows, tile, parts in layer.tiles(len(x), layer.weight.shape[1]):
         for part in parts:
             g = upstream[part, :, rows]
             if dx is not None:
-                merged = _merged(layer, rows, tile, coefficients[part]).to(x.dtype)
+                merged = merge(rows, tile, coefficients[part])
                 if dx.dtype == x.dtype:
                     dx[part].baddbmm_(g, merged)
                 else:
                     dx[part] += torch.bmm(g, merged)
             if dc is not None:
-                product = torch.bmm(g.mT, x[part]).to(tile.dtype)
+                product = room.take((len(g), g.shape[2], x.shape[2]), x)
+                product = torch.bmm(g.mT, x[part], out=product).to(tile.dtype)
                 dc[part].addmm_(product.view(len(g), -1), tile.reshape(len(tile), -1).T)
 
 
