@@ -25,13 +25,17 @@ _WORTH_THREADS = 4  # pieces; starting workers costs about as much as one or two
 _thread_setting = threading.Lock()
 
 
+def width(device: torch.device, cpu_width: int = CPU_WIDTH) -> int:
+    """How many columns a piece on the device may have."""
+    return cpu_width if device.type == "cpu" else GPU_WIDTH
+
+
 def columns(
     size: int, device: torch.device, start: int = 0, cpu_width: int = CPU_WIDTH
 ) -> list[slice]:
     """Slices that cover start … start + size − 1 in order, each as wide as the device likes."""
-    width = cpu_width if device.type == "cpu" else GPU_WIDTH
-    stop = start + size
-    return [slice(i, min(i + width, stop)) for i in range(start, stop, width)]
+    step, stop = width(device, cpu_width), start + size
+    return [slice(i, min(i + step, stop)) for i in range(start, stop, step)]
 
 
 def run(

@@ -1,7 +1,7 @@
 """A suite with all that was made from it: encoder, heads, task vectors, and their accuracies."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pandas as pd
@@ -37,6 +37,10 @@ class Workbench:
     def along(self, direction: torch.Tensor) -> "Merge":
         """The function of the scale λ that gives θ0 + λ · direction (P,)."""
         return partial(_step, self.tv.base, direction)
+
+    def with_vectors(self, vectors: TaskVectors) -> "Workbench":
+        """The same workbench with other task vectors of the same base and tasks in its hands."""
+        return replace(self, tv=vectors)
 
     def sweep(self, merge: "Merge", scales: Sequence[float], **options) -> pd.DataFrame:
         """Accuracies of merge(scale=λ) for each λ: one row a scale, one column a task."""

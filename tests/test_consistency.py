@@ -246,3 +246,22 @@ def test_vectors_of_another_model_are_refused(bench):
     other = ml.TaskVectors.from_states({"w": torch.zeros(3)}, {"bars": {"w": torch.ones(3)}})
     with pytest.raises(ValueError, match="belong to base, whose tensors differ"):
         analysis.consistency(bench, other)
+
+
+def test_pairs_are_ranked_in_both_directions_and_agreement_is_correlation():
+    pairs = pd.DataFrame(
+        [
+            ("a", "b", 0.1, 0.1, -0.1, 0.3),
+            ("b", "a", 0.9, 0.9, -0.9, 0.3),
+            ("a", "c", 0.8, 0.8, -0.8, 0.2),
+            ("c", "a", 0.0, 0.0, 0.0, 0.2),
+            ("b", "c", 0.3, 0.3, -0.3, 0.1),
+            ("c", "b", 0.3, 0.3, -0.3, 0.1),
+        ],
+        columns=["task", "other", "measured", "predicted", "crude", "cosine"],
+    )
+    assert analysis.friendly_and_hostile(pairs) == (("b", "c"), ("a", "b"))
+    found = analysis.agreement(pairs)
+    assert (found["predicted"], found["crude"]) == pytest.approx((1, -1))
+    ranks = pd.DataFrame({"x": [2, 6, 5, 1, 3.5, 3.5], "y": [5.5, 5.5, 3.5, 3.5, 1.5, 1.5]})
+    assert found["cosine"] == pytest.approx(ranks["x"].corr(ranks["y"]))

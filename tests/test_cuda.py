@@ -24,6 +24,8 @@ def test_merging_gives_the_same_weights(benches):
     for merge in (
         lambda tv: ml.merging.task_arithmetic(tv, 0.3),
         lambda tv: ml.merging.ties(tv, density=0.2, scale=0.3),
+        lambda tv: ml.merging.awd_task_arithmetic(tv, granularity="row"),
+        lambda tv: ml.merging.awd(tv, solver="descent", steps=20).redundant,
     ):
         assert torch.allclose(merge(cpu.tv), merge(gpu.tv).cpu(), atol=1e-6)
 

@@ -7,6 +7,7 @@ from linear_bench import Halves, PlainHead, linear_bench, normal
 
 from mergelib import analysis
 from mergelib.analysis import disentanglement
+from mergelib.analysis.disentanglement import DisentanglementMap
 from mergelib.evaluation import encode
 from mergelib.workbench import open_workbench
 
@@ -136,3 +137,10 @@ def test_single_edits_may_use_other_vectors_than_the_merge(bench):
 def test_what_cannot_be_measured_is_named(bench, measure, message):
     with pytest.raises((KeyError, ValueError), match=message):
         measure(bench)
+
+
+def test_the_error_at_one_is_read_off_the_nearest_grid_point():
+    alphas = np.array([-0.5, 0.2, 0.9, 1.6])
+    changed = np.arange(32.0).reshape(2, 4, 4) / 100
+    surface = DisentanglementMap(("a", "b"), alphas, changed)
+    assert analysis.error_at_one(surface) == pytest.approx(0.10 + 0.26)

@@ -8,7 +8,7 @@ import torch
 from instances import one_tensor, toy_bench
 
 import mergelib as ml
-from mergelib import methods
+from mergelib import methods, registration
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_every_entry_is_complete_and_runs_with_its_defaults(tv):
     assert list(ml.methods.entries)[:4] == ["average", "task_arithmetic", "ties", "dare"]
     for name, entry in ml.methods.entries.items():
         assert entry.name == name == entry.function.__name__
-        assert entry.family in methods.FAMILIES and entry.needs in methods.NEEDS
+        assert entry.family in registration.FAMILIES and entry.needs in registration.NEEDS
         assert entry.title and entry.paper and entry.function.__doc__
         if entry.family == "static" and entry.needs == "nothing":
             merged = entry.function(tv)
@@ -54,7 +54,7 @@ def test_an_unknown_method_is_named_with_those_there_are():
 
 
 NEW_METHOD = '''
-from mergelib.methods import method
+from mergelib.registration import method
 
 @method(title="Half way", family="static", paper="nobody2030halfway")
 def half_way(tv, share=0.5):
@@ -66,7 +66,7 @@ def half_way(tv, share=0.5):
 def test_a_method_is_added_by_a_file_and_a_line(tmp_path, monkeypatch, tv):
     (tmp_path / "half_way_file.py").write_text(NEW_METHOD)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(methods, "_registered", dict(methods._registered))
+    monkeypatch.setattr(registration, "registered", dict(registration.registered))
     monkeypatch.setattr(methods, "FILES", (*methods.FILES, "half_way_file"))
     assert list(ml.methods.entries)[-1] == "half_way"
     entry = ml.methods.entries["half_way"]
@@ -76,17 +76,17 @@ def test_a_method_is_added_by_a_file_and_a_line(tmp_path, monkeypatch, tv):
 
 
 def test_registering_refuses_unknown_words_and_taken_names(monkeypatch):
-    monkeypatch.setattr(methods, "_registered", dict(methods._registered))
+    monkeypatch.setattr(registration, "registered", dict(registration.registered))
     with pytest.raises(ValueError, match="family must be one of .* not 'dynamic'"):
-        methods.method(title="x", family="dynamic", paper="x")
+        registration.method(title="x", family="dynamic", paper="x")
     with pytest.raises(ValueError, match="needs must be one of .* not 'luck'"):
-        methods.method(title="x", family="static", paper="x", needs="luck")
+        registration.method(title="x", family="static", paper="x", needs="luck")
 
     def ties(tv):
         return tv.base
 
     with pytest.raises(ValueError, match="'ties' is registered by mergelib.merging.ties and by"):
-        methods.method(title="x", family="static", paper="x")(ties)
+        registration.method(title="x", family="static", paper="x")(ties)
 
 
 def test_importing_the_package_is_light():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mergelib.merging import right_angles
+from mergelib.merging.right_angles_descent import Problems, objective, smoothed
 
 
 def draw(*shape, seed=0):
@@ -23,23 +24,26 @@ def minimise(points, alpha, outside=False):
     free[:, -1] = outside
     alphas = torch.full((len(points),), alpha, dtype=torch.float64)
     z, _ = right_angles.minimise(points, alphas, free)
-    return z, right_angles.objective(points, z, alphas)
+    return z, objective(points, z, alphas)
 
 
 @pytest.mark.parametrize("eps", [0.1, 1e-3])
 def test_derivatives_are_those_of_autograd(eps):
     points, z, alpha = draw(3, 5, 4), 0.3 * draw(3, 4, seed=1), draw(3, seed=2).abs()
-    value, gradient, hessian = right_angles.smoothed(points, z, alpha, eps)
+    problems = Problems.of(points, alpha, torch.ones_like(z))
+    eps = torch.full_like(alpha, eps)
+    value, gradient, hessian = smoothed(problems, z, eps)[:3]
     for i in range(3):
+        one = slice(i, i + 1)
+        problem = problems.each(lambda x, one=one: x[one])
 
-        def alone(x, i=i):
-            one = slice(i, i + 1)
-            return right_angles.smoothed(points[one], x[None], alpha[one], eps)[0][0]
+        def alone(x, problem=problem, one=one):
+            return smoothed(problem, x[None], eps[one]).value[0]
 
         first = torch.autograd.functional.jacobian(alone, z[i])
         second = torch.autograd.functional.hessian(alone, z[i])
         torch.testing.assert_close(gradient[i], first, rtol=1e-9, atol=1e-9)
-        torch.testing.assert_close(hessian[i], second, rtol=1e-8, atol=1e-8 / eps)
+        torch.testing.assert_close(hessian[i], second, rtol=1e-8, atol=1e-8 / eps[0].item())
         assert value[i] == alone(z[i])
 
 
@@ -83,7 +87,7 @@ def test_no_descent_from_random_starts_ends_lower(seed):
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 600)
     for _ in range(600):
         optimiser.zero_grad()
-        values = right_angles.objective(points.expand(20, -1, -1), x, alpha.expand(20))
+        values = objective(points.expand(20, -1, -1), x, alpha.expand(20))
         values.sum().backward()
         optimiser.step()
         schedule.step()
@@ -95,4 +99,22 @@ def test_an_absent_task_does_not_count():
     beside = torch.cat([points, torch.zeros_like(points[:, :1])], 1)
     a = torch.tensor([0.05], dtype=torch.float64)
     z = 0.1 * draw(1, points.shape[-1])
-    assert right_angles.objective(beside, z, a) == right_angles.objective(points, z, a)
+    assert objective(beside, z, a) == objective(points, z, a)
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_the_quick_search_finds_what_the_long_one_finds_where_there_is_little_to_find(outside):
+    points = draw(20, 4, 30) + 0.4 * draw(20, 1, 30, seed=1)
+    points = torch.linalg.cholesky(points @ points.mT / 30)
+    points = torch.nn.functional.pad(points, (0, 1))
+    free = torch.ones(20, 5, dtype=torch.bool)
+    free[:, -1] = outside
+    alpha = torch.full((20,), 0.05, dtype=torch.float64)
+    found = [right_angles.minimise(points, alpha, free, quick)[0] for quick in (False, True)]
+    long, quick = (objective(points, z, alpha) for z in found)
+    torch.testing.assert_close(quick, long, rtol=1e-6, atol=0)
+
+
+def test_no_problem_is_no_error():
+    z, steps = right_angles.minimise(torch.empty(0, 3, 4), torch.empty(0), torch.empty(0, 4))
+    assert z.shape == (0, 4) and steps.shape == (0,)

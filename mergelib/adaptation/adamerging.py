@@ -13,8 +13,8 @@ from mergelib.adaptation.loop import Adapted, adapt
 from mergelib.adaptation.streams import unlabelled
 from mergelib.adaptation.weights import WeightLearner, image_classifier
 from mergelib.merging.ties import ties_split
-from mergelib.methods import method
 from mergelib.models.heads import Head
+from mergelib.registration import method
 from mergelib.task_vectors import TaskVectors
 from mergelib.tasks.suite import Suite
 

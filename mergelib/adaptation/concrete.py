@@ -25,8 +25,8 @@ from mergelib.adaptation.mask import deployed_mask
 from mergelib.adaptation.mask_learners import MaskLearner, MetaLearner
 from mergelib.adaptation.streams import unlabelled
 from mergelib.adaptation.weights import WeightLearner, image_classifier
-from mergelib.methods import method
 from mergelib.parameters import Layout
+from mergelib.registration import method
 from mergelib.task_vectors import TaskVectors
 
 

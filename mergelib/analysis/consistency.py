@@ -86,6 +86,29 @@ def interference_pairs(
     return pd.DataFrame(rows)
 
 
+def agreement(pairs: pd.DataFrame) -> dict[str, float]:
+    """How well each column foretells what was measured for the pairs of `interference_pairs`.
+
+    Pearson correlations of `measured` with `predicted` and `crude`, Spearman's with `cosine`
+    (of which only the order is an argument).
+    """
+    measured = pairs["measured"]
+    found = {column: measured.corr(pairs[column]) for column in ("predicted", "crude")}
+    return found | {"cosine": measured.corr(pairs["cosine"], method="spearman")}
+
+
+def friendly_and_hostile(pairs: pd.DataFrame) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The two tasks that raise each other's loss least, and the two that raise it most.
+
+    Judged by the sum of `measured` in both directions; `pairs` is a table of `interference_pairs`.
+    """
+    both = pairs.assign(
+        pair=[tuple(sorted(p)) for p in zip(pairs["task"], pairs["other"], strict=True)]
+    )
+    total = both.groupby("pair")["measured"].sum()
+    return total.idxmin(), total.idxmax()
+
+
 def gap_by_scale(
     bench: Workbench,
     scales: Iterable[float | Slopes],

@@ -111,3 +111,9 @@ def disentanglement_error(
 def answers(bench: Workbench, vector: Tensor, task: str, images: Tensor) -> Tensor:
     """The classes (N,) that the model with weights `vector` (P,) predicts with the task's head."""
     return predict(bench.encoder, bench.heads[task], images, bench.tv.layout.unflatten(vector))
+
+
+def error_at_one(surface: DisentanglementMap) -> float:
+    """ξ(1, 1), where both vectors are added in full, or at the grid point nearest to it."""
+    i = int(np.abs(surface.alphas - 1).argmin())
+    return float(surface.error[i, i])

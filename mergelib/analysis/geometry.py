@@ -1,8 +1,11 @@
 """Lengths of and angles between task vectors, as a whole and by depth."""
 
 import numpy as np
+import pandas as pd
 import torch
 
+from mergelib import merging
+from mergelib.parameters import Layout
 from mergelib.task_vectors import TaskVectors
 
 
@@ -25,3 +28,32 @@ def closest_pair(cosines, tasks) -> str:
     values = np.triu(np.asarray(cosines), 1)
     i, j = np.unravel_index(np.argmax(values), values.shape)
     return f"{tasks[i]} and {tasks[j]}"
+
+
+def seen_at_right_angles(points, alpha: float = 1e-3) -> np.ndarray:
+    """The point (D,) near the origin from which the points (K, D) are seen at right angles, or as
+    nearly as there is one: AWD's δ at a small α."""
+    deltas = torch.as_tensor(points, dtype=torch.float64)
+    layout = Layout.from_state({"points": torch.zeros(deltas.shape[1])})
+    names = [f"point {i}" for i in range(len(deltas))]
+    tv = TaskVectors(names, torch.zeros_like(deltas[0]), deltas, layout)
+    return merging.awd(tv, alpha=alpha).redundant.numpy()
+
+
+def shared_weights(clean) -> pd.DataFrame:
+    """What subtracting one δ = Σ_k c_k τ_k from all K task vectors does to the sum of them:
+    Σ_k (τ_k − δ) = Σ_k (1 − K c_k) τ_k. One row a task: c, weight = 1 − K c.
+
+    `clean` is the result of `awd` with granularity="model".
+    """
+    (c,) = clean.report.coefficients.tolist()
+    table = pd.DataFrame({"c": c}, index=pd.Index(clean.tasks, name="task"))
+    return table.assign(weight=1 - len(clean) * table["c"])
+
+
+def redundant_share(tv: TaskVectors, redundant: torch.Tensor) -> tuple[list[str], np.ndarray]:
+    """Names of the n blocks and ‖δ‖ / mean_k ‖τ_k‖ in each, (n,)."""
+    names = [name for name, _ in tv.layout.segments("block")]
+    shared = TaskVectors(["δ"], tv.base, redundant.unsqueeze(0), tv.layout)
+    share = shared.norms(by="block")[:, 0] / tv.norms(by="block").mean(1)
+    return names, share.cpu().numpy()

@@ -1,11 +1,12 @@
 """What interference costs as more tasks are merged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import pandas as pd
 
 from mergelib.merging import task_arithmetic
+from mergelib.task_vectors import TaskVectors
 from mergelib.workbench import Workbench, best_scale
 
 
@@ -28,16 +29,21 @@ def growth(
     sets: int = 2,
     val_limit: int = 150,
     test_limit: int = 400,
+    smallest: int = 1,
+    transform: Callable[[TaskVectors], TaskVectors] | None = None,
 ) -> pd.DataFrame:
-    """Task arithmetic on K = 1 … all tasks, λ chosen on val for each set of tasks.
+    """Task arithmetic on K = `smallest` … all tasks, λ chosen on val for each set of tasks.
 
     One row a set and task: tasks (K), set (its first task), task, scale, accuracy, normalised
-    (accuracy on test / `expert`). For K = 1 the best candidate should be λ = 1, the expert.
+    (accuracy on test / `expert`). `transform` is applied to the task vectors of each set before
+    they are added (AWD, say). For K = 1 the best candidate should be λ = 1, the expert.
     """
     names, rows = bench.suite.names, []
-    for size in range(1, len(names) + 1):
+    for size in range(smallest, len(names) + 1):
         for chosen in windows(names, size, sets):
-            merge = partial(task_arithmetic, bench.tv[list(chosen)])
+            vectors = bench.tv[list(chosen)]
+            vectors = vectors if transform is None else transform(vectors)
+            merge = partial(task_arithmetic, vectors)
             val = bench.sweep(merge, scales, split="val", tasks=chosen, limit=val_limit)
             scale = best_scale(val)
             test = bench.evaluate(merge(scale=scale), tasks=chosen, expert=expert, limit=test_limit)
@@ -53,3 +59,9 @@ def growth(
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def mean_by_count(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row a method, one column a number K of tasks: the mean `normalised` of `growth`."""
+    rows = {name: t.groupby("tasks")["normalised"].mean() for name, t in tables.items()}
+    return pd.DataFrame(rows).T.rename_axis("method")

@@ -37,7 +37,8 @@ def own_task(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def stored(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[dict]]:
     """Tables as plain records, for `study.record`; `restored` is the way back."""
-    return {k: t.drop(columns="normalised").to_dict("records") for k, t in tables.items()}
+    kept = {k: t.drop(columns="normalised", errors="ignore") for k, t in tables.items()}
+    return {k: t.to_dict("records") for k, t in kept.items()}
 
 
 def restored(records: Mapping[str, list[dict]]) -> dict[str, pd.DataFrame]:

@@ -8,7 +8,12 @@ from mergelib.figures.accuracy import (
     scale_curves,
 )
 from mergelib.figures.awd import objective_curve, redundant_by_depth, right_angle_figure
-from mergelib.figures.consistency import gap_curves, gap_dots, interference_scatter
+from mergelib.figures.consistency import (
+    gap_curves,
+    gap_dots,
+    interference_scatter,
+    reversal_dots,
+)
 from mergelib.figures.disentanglement import disentanglement_maps
 from mergelib.figures.images import contact_sheet
 from mergelib.figures.planes import loss_plane
@@ -33,6 +38,7 @@ __all__ = [
     "objective_curve",
     "pretraining_curve",
     "redundant_by_depth",
+    "reversal_dots",
     "right_angle_figure",
     "scale_curve",
     "scale_curves",

@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mergelib.evaluation import Z95
 from mergelib.figures.accuracy import spread
-from mergelib.figures.style import BLACK, GREY, SEQUENTIAL, WIDTH
+from mergelib.figures.style import BLACK, GREEN, GREY, SEQUENTIAL, VERMILION, WIDTH
 
 MEASURED = {"color": BLACK, "marker": "o"}
 PREDICTED = {"color": BLACK, "marker": "o", "markerfacecolor": "white"}
@@ -38,6 +38,28 @@ def gap_dots(table: pd.DataFrame):
     axis.set(xlabel="change of the task's loss when the other vectors are added (nats)")
     axis.grid(axis="y", visible=False)
     axis.legend(handles=drawn, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    return figure
+
+
+def reversal_dots(table: pd.DataFrame):
+    """One row a task: the gap and the two parts that it is the sum of.
+
+    `table` is that of `analysis.reversal`. Returns the figure.
+    """
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.36 * len(table) + 1.1))
+    y = np.arange(len(table))
+    axis.axvline(0, color=GREY, linewidth=0.8)
+    for column, label, colour, marker in (
+        ("odd", "reversed with the vectors (slope)", GREEN, "<"),
+        ("even", "the same both ways (curvature)", VERMILION, ">"),
+        ("gap", "gap, their sum", BLACK, "o"),
+    ):
+        axis.plot(table[column], y, linestyle="", color=colour, marker=marker, label=label)
+    axis.set_yticks(y, table["task"])
+    axis.invert_yaxis()
+    axis.set(xlabel="change of the task's loss (nats)")
+    axis.grid(axis="y", visible=False)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return figure
 
 

@@ -1,6 +1,6 @@
 """The style of every figure, and the one colour and marker of each method.
 
-Colours are Okabe and Ito's, told apart with the common kinds of colour blindness; markers
+Most colours are Okabe and Ito's, told apart with the common kinds of colour blindness; markers
 repeat the distinction without colour.
 """
 
@@ -8,7 +8,7 @@ import matplotlib as mpl
 
 BLACK, GREY = "#000000", "#7f7f7f"
 ORANGE, SKY, GREEN, YELLOW = "#e69f00", "#56b4e9", "#009e73", "#d9c400"
-BLUE, VERMILION, PURPLE, BROWN = "#0072b2", "#d55e00", "#cc79a7", "#8c564b"
+BLUE, VERMILION, PURPLE, BROWN, INDIGO = "#0072b2", "#d55e00", "#cc79a7", "#8c564b", "#332288"
 
 METHOD_STYLES = {
     "base": (GREY, "o"),
@@ -18,6 +18,7 @@ METHOD_STYLES = {
     "ties": (ORANGE, "^"),
     "dare": (SKY, "D"),
     "awd": (GREEN, "P"),
+    "consistent": (INDIGO, "<"),
     "adamerging": (PURPLE, "X"),
     "concrete": (YELLOW, "h"),
     "wemoe": (VERMILION, "p"),

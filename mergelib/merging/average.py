@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from mergelib.merging.task_arithmetic import task_arithmetic
-from mergelib.methods import method
+from mergelib.registration import method
 from mergelib.task_vectors import TaskVectors
 
 

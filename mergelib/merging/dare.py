@@ -9,7 +9,7 @@ from torch import Tensor
 from mergelib import passes
 from mergelib.merging.task_arithmetic import task_scales
 from mergelib.merging.ties import ties
-from mergelib.methods import method
+from mergelib.registration import method
 from mergelib.task_vectors import TaskVectors
 
 _RANGE = 1 << 32  # a draw is an integer below this

@@ -5,166 +5,151 @@ Minimise over z, for many groups of points at once,
     f(z) = mean_{i≠j} |cos(t_i − z, t_j − z)| + α ‖z‖₂ .
 
 This is the problem of Adaptive Weight Disentanglement (mergelib.merging.awd) in the at most K + 1
-coordinates that it really has. |·| and ‖·‖ have kinks, where the minima like to lie; they are
-replaced by √(x² + ε²), and ε goes to zero while Newton's method with a trust region follows the
-minimum, from several starts. What is returned is judged by the objective with its kinks.
+coordinates that it really has. f has many local minima, so descents (right_angles_descent) start
+from many places. What is returned is judged by f itself, with its kinks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-SMOOTHING = tuple(10.0**-k for k in range(1, 10))
-STEPS = 40  # Newton steps at most for one ε
-SELECT = 3  # after so many values of ε, only the KEPT best starts go on
-KEPT = 2
+from mergelib import passes
+from mergelib.merging.right_angles_descent import (
+    Problems,
+    apart,
+    cosines_from,
+    descend,
+    nearest,
+    objective,
+)
+
+STARTS = 24
+AROUND = 16  # more starts, around the best end of the first
+QUICK = 4
+KEPT = 6  # starts that go on after the first look
+_LOOK = (1e-2, 30)  # the smallest ε and the most steps of the first look
+_END = (1e-9, 200)
+_FIRST_EPS = (0.3, 0.1, 0.03, 0.01)  # in turn: what is smoothed more ends elsewhere
+_AT_ONCE = 512  # problems × starts, so that the temporaries fit a core's cache
 _TINY = 1e-150
-_CHUNK = 1 << 15  # problems (groups × starts) at once
 
 
-def pair_weights(points: Tensor) -> Tensor:
-    """1 / (number of pairs i ≠ j) for pairs of points that are not zero, else 0. (n, K, K).
-
-    A zero point is a task that leaves this group of weights alone: it has no direction.
-    """
-    present = (points != 0).any(-1).to(points.dtype)
-    pairs = present.unsqueeze(-1) * present.unsqueeze(-2)
-    pairs = pairs - torch.diag_embed(present)
-    return pairs / pairs.sum((-1, -2), keepdim=True).clamp_min(1)
-
-
-def objective(points: Tensor, z: Tensor, alpha: Tensor) -> Tensor:
-    """f(z) of each problem: points (n, K, D), z (n, D), alpha (n,); (n,) float64."""
-    cosines, _, _ = _cosines(points, z)
-    return (pair_weights(points) * cosines.abs()).sum((-1, -2)) + alpha * z.norm(dim=-1)
-
-
-def minimise(points: Tensor, alpha: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+def minimise(
+    points: Tensor, alpha: Tensor, free: Tensor, quick: bool = False
+) -> tuple[Tensor, Tensor]:
     """The best z (n, D) found for each problem and the number of Newton steps it took (n,).
 
     points (n, K, D) float64 of about unit length; alpha (n,); free (n, D) bool: coordinates
-    outside it stay zero. z = 0 is always among the candidates.
+    outside it stay zero. z = 0 is always among the candidates, and of candidates that are equally
+    good to 10⁻¹² the shortest is taken. The same numbers come out on any number of cores.
+
+    The search is from STARTS points and then from AROUND points around the best; with `quick`,
+    for many thousand problems, from QUICK points only, a twentieth of the work.
     """
     if not len(points):
         return points.new_zeros(points[:, 0].shape), torch.zeros(0, dtype=torch.long)
-    starts = len(list(_starts(points[:1], free[:1])))
-    parts = [
-        _minimise_some(*part)
-        for part in zip(
-            *(x.split(max(1, _CHUNK // starts)) for x in (points, alpha, free)), strict=True
-        )
-    ]
-    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+    problems = Problems.of(points, alpha, free)
+
+    def work(parts: Sequence[slice]) -> Iterator[tuple[Tensor, Tensor]]:
+        for part in parts:
+            yield _minimise_some(problems.each(lambda x, part=part: x[part]), quick)
+
+    width = _AT_ONCE // (QUICK if quick else STARTS)
+    parts = passes.columns(len(points), points.device, cpu_width=width)
+    found = passes.run(work, parts, points.device)
+    return tuple(torch.cat(column) for column in zip(*found, strict=True))
 
 
-def _minimise_some(points: Tensor, alpha: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
-    z = torch.stack(list(_starts(points, free)))  # (S, n, D)
-    steps = torch.zeros(len(points), dtype=torch.long)
-    for stage, eps in enumerate(SMOOTHING):
-        many = [x.expand(len(z), *x.shape).flatten(0, 1) for x in (points, alpha, free)]
-        found, taken = _descend(many[0], z.flatten(0, 1), many[1], many[2], eps)
-        z, steps = found.view_as(z), steps + taken.view(z.shape[:2]).sum(0)
-        if stage + 1 == SELECT:
-            value = _each(points, z, alpha)
-            best = value.argsort(0)[:KEPT].unsqueeze(-1).expand(-1, -1, z.shape[-1])
-            z = z.gather(0, best)
-    z = torch.cat([torch.zeros_like(z[:1]), z])
-    best = _each(points, z, alpha).argmin(0)
-    return z[best, torch.arange(len(points))], steps
+def _minimise_some(problems: Problems, quick: bool) -> tuple[Tensor, Tensor]:
+    points, alpha = problems.points, problems.alpha
+    zero = torch.zeros_like(points[:, :1])
+    starts, kept = (_starts(points)[:, :QUICK], 1) if quick else (_starts(points), KEPT)
+    found, steps = _look_and_follow(problems, starts, kept)
+    best = _shortest_best(points, torch.cat([zero, found], 1), alpha)
+    if quick:
+        return best, steps
+    again, more = _look_and_follow(problems, _around(points, best), kept)
+    return _shortest_best(points, torch.cat([best.unsqueeze(1), again], 1), alpha), steps + more
 
 
-def _each(points: Tensor, z: Tensor, alpha: Tensor) -> Tensor:
-    """Objectives (S, n) of S candidates for each problem."""
-    return torch.stack([objective(points, candidate, alpha) for candidate in z])
+def _look_and_follow(problems: Problems, starts: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+    """From starts (n, S, D) to the ends (n, kept, D) of the most promising; steps (n,)."""
+    eps = starts.new_tensor(_FIRST_EPS).repeat(-(-starts.shape[1] // len(_FIRST_EPS)))
+    eps = eps[: starts.shape[1]]
+    z, steps = _from_each(problems, starts * problems.free.unsqueeze(1), eps, *_LOOK)
+    best = _values(problems.points, z, problems.alpha).argsort(1)[:, :kept].unsqueeze(-1)
+    eps = eps.new_full((kept,), _LOOK[0])
+    z, more = _from_each(problems, z.take_along_dim(best, 1), eps, *_END)
+    return z, steps + more
 
 
-def _starts(points: Tensor, free: Tensor) -> Iterator[Tensor]:
-    """Near zero, along the mean in both directions, and four fixed random directions."""
-    mean = points.mean(1)
-    lift = 0.1 * free[:, -1:] * torch.eye(points.shape[-1], dtype=points.dtype)[-1]
-    generator = torch.Generator().manual_seed(0)
-    draws = torch.randn(4, points.shape[-1], generator=generator, dtype=points.dtype)
-    for share in (0.02, 0.3, 0.7, -0.3):
-        yield (share * mean + lift) * free
-    for draw in draws:
-        yield 0.3 * draw / draw.norm() * free
-
-
-def _cosines(points: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """cos(t_i − z, t_j − z) (n, K, K), the unit vectors (n, K, D) and the lengths (n, K)."""
-    v = points - z.unsqueeze(-2)
-    length = v.norm(dim=-1).clamp_min(_TINY)
-    u = v / length.unsqueeze(-1)
-    return (u @ u.mT).clamp(-1, 1), u, length
-
-
-def smoothed(points: Tensor, z: Tensor, alpha: Tensor, eps: float) -> tuple[Tensor, ...]:
-    """f with √(x² + ε²) for |x| and ‖·‖: value (n,), gradient (n, D), Hessian (n, D, D).
-
-    With u_i = (t_i − z)/p_i and c = u_iᵀu_j: ∇c = −(u_j − c u_i)/p_i − (u_i − c u_j)/p_j.
-    """
-    c, u, p = _cosines(points, z)
-    weights, phi, radius = pair_weights(points), (c * c + eps**2).sqrt(), _radius(z, eps)
-    value = (weights * phi).sum((-1, -2)) + alpha * radius
-    slope, bend = weights * c / phi, weights * eps**2 / phi**3
-    one = (u.unsqueeze(-3) - c.unsqueeze(-1) * u.unsqueeze(-2)) / p[..., None, None]
-    towards = -(one + one.transpose(-3, -2))  # ∇c_ij, (n, K, K, D)
-    gradient = torch.einsum("nij,nijd->nd", slope, towards) + (alpha / radius).unsqueeze(-1) * z
-    # Σ slope_ij ∇²c_ij = Uᵀ M U + κ I: the second derivatives of a cosine are made of u_i and u_j.
-    a = slope / p.unsqueeze(-1) ** 2
-    b = slope / (p.unsqueeze(-1) * p.unsqueeze(-2))
-    ac = (a * c).sum(-1)
-    m = b * c - a - a.mT + torch.diag_embed(3 * ac - 2 * b.sum(-1))
-    kappa = (b.sum(-1) - ac).sum(-1)
-    hessian = torch.einsum("nij,nijd,nije->nde", bend, towards, towards) + 2 * (u.mT @ m @ u)
-    unit = torch.eye(z.shape[-1], dtype=z.dtype)
-    scale = (2 * kappa + alpha / radius)[:, None, None]
-    outer = z.unsqueeze(-1) * z.unsqueeze(-2)
-    hessian = hessian + scale * unit - (alpha / radius**3)[:, None, None] * outer
-    return value, gradient, hessian
-
-
-def _radius(z: Tensor, eps: float) -> Tensor:
-    return (z.square().sum(-1) + eps**2).sqrt()
-
-
-def _descend(
-    points: Tensor, z: Tensor, alpha: Tensor, free: Tensor, eps: float
+def _from_each(
+    problems: Problems, z: Tensor, eps: Tensor, floor: float, limit: int
 ) -> tuple[Tensor, Tensor]:
-    """Newton steps inside a trust region until no problem moves; z (m, D) and steps (m,)."""
-    z, trust = z.clone(), torch.full_like(alpha, 0.3)
-    steps = torch.zeros(len(z), dtype=torch.long)
-    going = torch.arange(len(z))
-    value, gradient, hessian = smoothed(points, z, alpha, eps)
-    unit = torch.eye(z.shape[-1], dtype=z.dtype)
-    for _ in range(STEPS):
-        inside = free[going].to(z.dtype)
-        g = gradient * inside
-        h = hessian * inside.unsqueeze(-1) * inside.unsqueeze(-2)
-        h = h + torch.diag_embed(1 - inside) * unit
-        curvature, axes = torch.linalg.eigh(h)
-        along = (axes.mT @ g.unsqueeze(-1)).squeeze(-1)
-        step = -along / curvature.abs().clamp_min(1e-12)
-        long = step.norm(dim=-1, keepdim=True).clamp_min(_TINY)
-        step = step * (trust[going].unsqueeze(-1) / long).clamp(max=1)
-        expected = -(along * step + 0.5 * curvature * step**2).sum(-1)
-        moved = z[going] + (axes @ step.unsqueeze(-1)).squeeze(-1)
-        new = smoothed(points[going], moved, alpha[going], eps)
-        gain = value - new[0]
-        better = gain > 0
-        good = better & (gain > 0.5 * expected)
-        size = step.norm(dim=-1)
-        trust[going] = torch.where(good, trust[going].maximum(2 * size), 0.3 * size).clamp(max=1)
-        z[going[better]] = moved[better]
-        steps[going] += 1
-        pick = better[:, None]
-        value = torch.where(better, new[0], value)
-        gradient = torch.where(pick, new[1], gradient)
-        hessian = torch.where(pick[..., None], new[2], hessian)
-        settled = (expected < 1e-15) | (trust[going] < 1e-14)
-        if settled.all():
-            break
-        going, value = going[~settled], value[~settled]
-        gradient, hessian = gradient[~settled], hessian[~settled]
-    return z, steps
+    """Descend from each of S starts z (n, S, D), with its own eps (S,) to begin with; the same
+    shape, and steps (n,) in all."""
+    many = problems.each(lambda x: x.repeat_interleave(z.shape[1], 0))
+    found, steps = descend(many, z.flatten(0, 1), eps.repeat(len(z)), floor, limit)
+    return found.view_as(z), steps.view(z.shape[:2]).sum(1)
+
+
+def _values(points: Tensor, z: Tensor, alpha: Tensor) -> Tensor:
+    """Objectives (n, S) of S candidates for each problem; ∞ for one that lies on a point."""
+    values = [objective(points, one, alpha) for one in z.unbind(1)]
+    far = [apart(points, cosines_from(points, one)[2]) for one in z.unbind(1)]
+    return torch.where(torch.stack(far, 1), torch.stack(values, 1), torch.inf)
+
+
+def _shortest_best(points: Tensor, z: Tensor, alpha: Tensor) -> Tensor:
+    """Of candidates z (n, S, D) the best; of those equally good to 10⁻¹², the shortest."""
+    values = _values(points, z, alpha)
+    good = values <= values.min(1, keepdim=True).values + 1e-12
+    best = torch.where(good, z.norm(dim=-1), torch.inf).argmin(1)
+    return z[torch.arange(len(z)), best]
+
+
+def _starts(points: Tensor) -> Tensor:
+    """Starts (n, STARTS, D), some of each kind.
+
+    On the way from 0 to the points' centroid and beyond, with and without a lift into the last
+    coordinate; weighted means of the points (between near-parallel ones lies their common part);
+    and sums of the points' directions as short as the short ones (beside a huge one).
+    """
+    n, tasks, size = points.shape
+    length = points.norm(dim=-1)
+    present = (length > 0).to(points.dtype)
+    count = present.sum(1).clamp_min(1)[:, None]
+    unit = points / length.clamp_min(_TINY).unsqueeze(-1)
+    short = torch.where(length > 0, length, torch.inf).min(1).values
+    short = torch.where(short.isfinite(), short, 0.0)[:, None, None]
+    centroid = points.sum(1) / count
+    spread = (points - centroid.unsqueeze(1)).norm(dim=-1).mul(present).sum(1)[:, None] / count
+    lift = torch.zeros(size, dtype=points.dtype)
+    lift[-1] = 1
+
+    generator = torch.Generator().manual_seed(0)
+    third = (STARTS - 8) // 2
+    shares = torch.tensor([0.02, 0.2, 0.5, 0.8, 1.0, 1.0, -0.3, 0.5], dtype=points.dtype)
+    lifts = torch.tensor([0.1, 0.1, 0.1, 0.1, 0.1, 0.7, 0.1, 0.7], dtype=points.dtype)
+    line = shares[:, None] * centroid.unsqueeze(1) + lifts[:, None] * spread.unsqueeze(1) * lift
+    weights = torch.rand(third, tasks, generator=generator, dtype=points.dtype) ** 3
+    weights = weights * present.unsqueeze(1)
+    weights = weights / weights.sum(-1, keepdim=True).clamp_min(_TINY)
+    reach = torch.linspace(0.4, 1, third, dtype=points.dtype)[:, None]
+    between = reach * (weights @ points) + 0.2 * spread.unsqueeze(1) * lift
+    draws = torch.randn(third, tasks, generator=generator, dtype=points.dtype)
+    draws = draws / draws.norm(dim=-1, keepdim=True)
+    beside = short * (draws @ unit + 0.2 * lift) * (0.3 + reach)
+    return torch.cat([line, between, beside], 1)
+
+
+def _around(points: Tensor, z: Tensor) -> Tensor:
+    """Starts (n, AROUND, D) around z (n, D), at shares of the distance to the nearest point."""
+    generator = torch.Generator().manual_seed(1)
+    draws = torch.randn(AROUND, z.shape[-1], generator=generator, dtype=z.dtype)
+    draws = draws / draws.norm(dim=-1, keepdim=True)
+    draws = draws * torch.linspace(0.05, 0.9, AROUND, dtype=z.dtype)[:, None]
+    reach = nearest(points, cosines_from(points, z)[2])
+    return z.unsqueeze(1) + reach[:, None, None] * draws

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mergelib.methods import method
+from mergelib.registration import method
 from mergelib.task_vectors import TaskVectors
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mergelib import passes
 from mergelib.magnitudes import smallest_kept_magnitude
-from mergelib.methods import method
+from mergelib.registration import method
 from mergelib.task_vectors import TaskVectors
 
 # A sum of K float32 numbers is off by less than K of these times the sum of magnitudes.

@@ -14,7 +14,7 @@ from mergelib.adaptation.streams import derived_seed
 from mergelib.checkpoint import Checkpoint
 from mergelib.evaluation import CPU_BATCH, GPU_BATCH
 from mergelib.merging.task_arithmetic import task_arithmetic
-from mergelib.methods import method
+from mergelib.registration import method
 from mergelib.mixtures.exclusive import Exclusive, factors
 from mergelib.mixtures.twin_model import TwinModel, as_matrices
 from mergelib.models.compute import mixed_precision

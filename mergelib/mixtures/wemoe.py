@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from mergelib.adaptation.adamerging import Bench
-from mergelib.methods import method
+from mergelib.registration import method
 from mergelib.mixtures.learning import MixtureAdapted, learn_routers, rest_weights
 from mergelib.mixtures.model import Start
 from mergelib.task_vectors import TaskVectors
