@@ -7,9 +7,9 @@ from torch import Tensor
 
 from mergelib.adaptation.adamerging import Bench
 from mergelib.magnitudes import smallest_kept_magnitude
-from mergelib.registration import method
 from mergelib.mixtures.learning import MixtureAdapted, learn_routers, rest_weights
 from mergelib.mixtures.model import Start
+from mergelib.registration import method
 from mergelib.task_vectors import TaskVectors
 
 

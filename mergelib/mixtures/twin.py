@@ -14,11 +14,11 @@ from mergelib.adaptation.streams import derived_seed
 from mergelib.checkpoint import Checkpoint
 from mergelib.evaluation import CPU_BATCH, GPU_BATCH
 from mergelib.merging.task_arithmetic import task_arithmetic
-from mergelib.registration import method
 from mergelib.mixtures.exclusive import Exclusive, factors
 from mergelib.mixtures.twin_model import TwinModel, as_matrices
 from mergelib.models.compute import mixed_precision
 from mergelib.models.encoders import normalise_pixels
+from mergelib.registration import method
 from mergelib.task_vectors import TaskVectors
 from mergelib.tasks.suite import Suite
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from mergelib.adaptation.adamerging import Bench
-from mergelib.registration import method
 from mergelib.mixtures.learning import MixtureAdapted, learn_routers, rest_weights
 from mergelib.mixtures.model import Start
+from mergelib.registration import method
 from mergelib.task_vectors import TaskVectors
 
 
