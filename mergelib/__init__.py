@@ -7,7 +7,7 @@
     tv.layout.save(merged, "merged.safetensors")
 
 Importing the package loads torch and nothing heavier; encoders, tasks and figures are imported
-by the modules that need them, and `ml.adaptation` when it is first used.
+by the modules that need them, `ml.adaptation` and `ml.mixtures` when they are first used.
 """
 
 import importlib
@@ -18,10 +18,18 @@ from mergelib.checkpoint import CheckpointError
 from mergelib.parameters import Layout
 from mergelib.task_vectors import TaskVectors
 
-__all__ = ["CheckpointError", "Layout", "TaskVectors", "adaptation", "merging", "methods"]
+__all__ = [
+    "CheckpointError",
+    "Layout",
+    "TaskVectors",
+    "adaptation",
+    "merging",
+    "methods",
+    "mixtures",
+]
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name == "adaptation":
-        return importlib.import_module("mergelib.adaptation")
+    if name in ("adaptation", "mixtures"):
+        return importlib.import_module(f"mergelib.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,6 +20,9 @@ FILES = (
     "mergelib.merging.consistent",
     "mergelib.adaptation.adamerging",
     "mergelib.adaptation.concrete",
+    "mergelib.mixtures.wemoe",
+    "mergelib.mixtures.ewemoe",
+    "mergelib.mixtures.twin",
 )
 
 

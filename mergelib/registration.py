@@ -19,7 +19,8 @@ class Method:
     A static method is function(task_vectors, **numbers) and gives weights (P,). An adaptive one is
     function(bench, task_vectors, **numbers, **options), where `bench` is a workbench or (encoder,
     heads, suite) and the options are those of `mergelib.adaptation.adapt`; it gives a record
-    whose `merged` is the weights (P,).
+    whose `merged` is the weights (P,). A mixture is called like an adaptive method; its record has
+    a `model` in place of `merged`, which takes the encoder's place.
 
     `paper` is a key of the book's bibliography; `needs` is what it needs beside the weights.
     """

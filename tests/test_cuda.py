@@ -72,6 +72,37 @@ def test_adaptation_runs_and_starts_at_the_same_loss(benches):
             assert gpu.loss.iloc[0] == pytest.approx(cpu.loss.iloc[0], abs=0.05)
 
 
+@pytest.mark.parametrize("evaluation", ["weights", "outputs"])
+def test_a_weight_ensembling_layer_is_the_same(evaluation):
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((5, 7, 24), (5, 3), (40, 24), (40,), (3, 40, 24), (3, 40))
+    x, mix, *tensors = (torch.randn(s, generator=generator) for s in shapes)
+    found = {}
+    for device, dtype in (("cpu", None), ("cuda", None), ("cuda", torch.bfloat16)):
+        layer = ml.mixtures.WeightEnsemblingLinear(*(t.to(device) for t in tensors), evaluation)
+        inputs = [t.to(device).requires_grad_() for t in (x, mix)]
+        with torch.autocast("cuda", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+            y = layer(*inputs)
+        assert y.dtype == (dtype or torch.float32)
+        gradients = torch.autograd.grad(y.float().square().sum(), inputs)
+        found[device, dtype] = [t.detach().float().cpu() for t in (y, *gradients)]
+    expected = found.pop(("cpu", None))
+    for (_, dtype), tensors in found.items():
+        limit = 3e-2 if dtype else 3e-3  # TF32 may be on
+        for ours, theirs in zip(tensors, expected, strict=True):
+            assert (ours - theirs).abs().max() < limit * theirs.abs().max()
+
+
+def test_mixtures_learn_and_start_at_the_same_loss(benches):
+    for learn in (ml.mixtures.wemoe, ml.mixtures.ewemoe):
+        cpu, gpu = (learn(bench, bench.tv, steps=2) for bench in benches)
+        assert gpu.loss.iloc[0] == pytest.approx(cpu.loss.iloc[0], abs=0.05)
+    twin = ml.mixtures.twin_merging(benches[1], benches[1].tv, epochs=3)
+    assert twin.history["loss"].notna().all()
+    pixels = torch.rand(2, 3, 16, 16, device="cuda")
+    assert twin.model(pixels).isfinite().all()
+
+
 def test_an_expert_learns(benches):
     gpu = benches[1]
     task, head = gpu.suite["bars"], gpu.heads["bars"]

@@ -4,6 +4,7 @@ What is learnt is the business of a `Learner`; the loop feeds it batches of ever
 the summed entropy of its predictions and keeps the record.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -91,11 +92,13 @@ def adapt(
     progress: bool | None = None,
     title: str = "adaptation",
     recipe: Mapping[str, object] | None = None,
+    cosine: bool = False,
 ) -> Adapted:
     """Minimise Σ_k mean_batch H(softmax(logits_k)) over the learner's tensors, in place.
 
     `steps` steps of Adam (β = 0.9, 0.999) at rate `lr`, each on `batch` inputs of every task. The
     tasks have their turn one after the other, so that only one batch's activations are in memory.
+    With `cosine` step t of n has the rate lr · (1 + cos(π t / n)) / 2, t = 0 … n − 1.
 
     `evaluate` is called before the first step, after every `every`-th and after the last, and its
     table kept; every=0: never. It may read labels; nothing of it comes back to the learner. With
@@ -114,6 +117,8 @@ def adapt(
         )
     run = Run(learner, streams, lr, batch)
     settings = {"lr": lr, "batch": batch, "tasks": list(streams), **(recipe or {})}
+    if cosine:
+        settings["cosine over"] = steps
     if checkpoint is not None and Path(checkpoint).exists():
         run.load(Path(checkpoint), settings)
         if run.done > steps:
@@ -128,6 +133,8 @@ def adapt(
         while run.done < steps:
             if evaluate is not None and every and run.done == 0:
                 run.note(evaluate())
+            if cosine:
+                run.set_rate(lr * (1 + math.cos(math.pi * run.done / steps)) / 2)
             loss = run.step()
             bar.update()
             bar.set_postfix(loss=f"{loss:.3f}", entropy=f"{loss / len(streams):.3f}")
@@ -151,6 +158,10 @@ class Run:
         self.done, self.seconds = 0, 0.0
         self.rows: list[list] = []
         self.evaluations: list[dict] = []
+
+    def set_rate(self, lr: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
 
     def step(self) -> float:
         """One step; the summed entropy before it."""

@@ -1,0 +1,221 @@
+"""Time of one MLP whose weights are mixed for every image, at CLIP's sizes.
+
+    python benchmarks/wemoe.py                        # minutes on two cores
+    python benchmarks/wemoe.py --small                # ViT-B/32's shape, B = 16, T = 50 only
+    python benchmarks/wemoe.py --fusion-bench PYTHON  # beside fusion-bench, see below
+
+The MLPs of ViT-B/32 and ViT-L/14 (768 and 1024 wide), K = 8 task vectors, B images of T tokens, a
+router of depth 1. Shown: mergelib's layers; the naive loop, one sample's weights merged and applied
+at a time; and a plain MLP with one set of weights, which is the floor. "both ways" is forward
+and backward to the router and the input. `--fusion-bench` names a Python that has fusion-bench
+0.2.33 installed, and adds its module, which routes each image by itself, on the same weights; its
+router is of the same kind. All outputs are compared.
+
+Milliseconds, the fastest of `--repeats` calls after a first one, all cases in turn so that other
+programs on the machine disturb them alike. With `--processor` it is the processor's time, of all
+threads together, which they disturb less. `--bfloat16` uses autocast; `--no-loop` leaves the
+slowest case out.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+WIDTHS = {"ViT-B/32": 768, "ViT-L/14": 1024}
+TASKS = 8
+
+
+class MLP(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(nn.functional.gelu(self.fc1(x)))
+
+
+def make_file(path: Path, width: int) -> None:
+    """Base, deltas and router: base/…, deltas/… (K, …), router/weight, router/bias."""
+    torch.manual_seed(0)
+    base = {name: t.detach() for name, t in MLP(width).state_dict().items()}
+    tensors = {f"base/{name}": t for name, t in base.items()}
+    tensors |= {f"deltas/{n}": 2e-3 * torch.randn(TASKS, *t.shape) for n, t in base.items()}
+    tensors["router/weight"] = 0.01 * torch.randn(TASKS, width)
+    tensors["router/bias"] = torch.full((TASKS,), 0.3)
+    save_file(tensors, path)
+
+
+def ours(tensors: dict[str, Tensor]) -> tuple[Callable, list[Tensor]]:
+    import mergelib as ml
+
+    def layer(name: str):
+        names = (f"{name}.weight", f"{name}.bias")
+        parts = [[tensors[f"{kind}/{n}"] for n in names] for kind in ("base", "deltas")]
+        return ml.mixtures.WeightEnsemblingLinear(*parts[0], *parts[1])
+
+    mlp = ml.mixtures.WeightEnsemblingMLP(layer("fc1"), nn.GELU(), layer("fc2"))
+    weight, bias = router_of(tensors)
+    return lambda x: mlp(x, linear(x.mean(1), weight, bias).float()), [weight, bias]
+
+
+def naive(tensors: dict[str, Tensor]) -> tuple[Callable, list[Tensor]]:
+    weight, bias = router_of(tensors)
+    names = [f"{layer}.{kind}" for layer in ("fc1", "fc2") for kind in ("weight", "bias")]
+
+    def run(x: Tensor) -> Tensor:
+        rows = []
+        for sample, mix in zip(x, linear(x.mean(1), weight, bias), strict=True):
+            state = {}
+            for name in names:
+                merged = tensors[f"base/{name}"]
+                for share, delta in zip(mix, tensors[f"deltas/{name}"], strict=True):
+                    merged = merged + share * delta
+                state[name] = merged
+            hidden = nn.functional.gelu(linear(sample, state["fc1.weight"], state["fc1.bias"]))
+            rows.append(linear(hidden, state["fc2.weight"], state["fc2.bias"]))
+        return torch.stack(rows)
+
+    return run, [weight, bias]
+
+
+def dense(tensors: dict[str, Tensor]) -> tuple[Callable, list[Tensor]]:
+    mlp = MLP(tensors["base/fc1.weight"].shape[1]).requires_grad_(False)
+    mlp.load_state_dict({name: tensors[f"base/{name}"] for name in mlp.state_dict()})
+    return mlp, []
+
+
+def fusion_bench(tensors: dict[str, Tensor]) -> tuple[Callable, list[Tensor]]:
+    from fusion_bench.models.we_moe import WeightEnsemblingMoE
+
+    def expert(shift: int | None) -> MLP:
+        mlp = MLP(tensors["base/fc1.weight"].shape[1])
+        add = (lambda n: 0) if shift is None else (lambda n: tensors[f"deltas/{n}"][shift])
+        mlp.load_state_dict({n: tensors[f"base/{n}"] + add(n) for n in mlp.state_dict()})
+        return mlp
+
+    width = tensors["base/fc1.weight"].shape[1]
+    module = WeightEnsemblingMoE(
+        hidden_size=width,
+        base_model=expert(None),
+        expert_models=[expert(k) for k in range(TASKS)],
+        init_lambda=0.3,
+        batch_first=True,
+        router_hidden_layers=1,
+        batch_reduce=False,
+    )
+    parameters = dict(module.gate.named_parameters())
+    with torch.no_grad():
+        for parameter in parameters.values():
+            parameter.copy_(tensors["router/weight" if parameter.dim() == 2 else "router/bias"])
+    return module, list(parameters.values())
+
+
+def router_of(tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    parts = (tensors["router/weight"], tensors["router/bias"])
+    return tuple(t.clone().requires_grad_() for t in parts)
+
+
+CASES = {"mergelib": ours, "plain": dense, "loop": naive, "fusion-bench": fusion_bench}
+
+
+def run_cases(
+    names: list[str], file: Path, batch: int, tokens: int, options: argparse.Namespace
+) -> dict[str, dict]:
+    """Milliseconds of each case, and some numbers of its output."""
+    tensors = load_file(file)
+    now = time.process_time if options.processor else time.perf_counter
+    torch.manual_seed(1)
+    x = torch.randn(batch, tokens, tensors["base/fc1.weight"].shape[1])
+    made = {name: CASES[name](tensors) for name in names}
+    out = {name: {"forward": [], "both ways": []} for name in names}
+    low_precision = contextlib.nullcontext
+    if options.bfloat16:
+        low_precision = lambda: torch.autocast("cpu", dtype=torch.bfloat16)  # noqa: E731
+    for _ in range(1 + options.repeats):
+        for name, (run, parameters) in made.items():
+            clock = now()
+            with torch.no_grad(), low_precision():
+                y = run(x)
+            out[name]["forward"].append(1e3 * (now() - clock))
+            out[name]["output"] = y.float().flatten()[:: max(1, y.numel() // 500)].tolist()
+            leaf = x.clone().requires_grad_()
+            clock = now()
+            with low_precision():
+                y = run(leaf)
+            torch.autograd.grad(y.float().square().sum(), [leaf, *parameters])
+            out[name]["both ways"].append(1e3 * (now() - clock))
+    for found in out.values():
+        found |= {way: min(found[way][1:]) for way in ("forward", "both ways")}
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="one shape")
+    parser.add_argument("--repeats", type=int, default=3, help="timed calls of each case")
+    parser.add_argument("--processor", action="store_true", help="processor time")
+    parser.add_argument("--no-loop", action="store_true", help="without the naive loop")
+    parser.add_argument("--bfloat16", action="store_true", help="under autocast")
+    parser.add_argument("--fusion-bench", metavar="PYTHON", help="a Python with fusion-bench")
+    parser.add_argument("--case", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.case:
+        name, file, batch, tokens = options.case
+        print(json.dumps(run_cases([name], Path(file), int(batch), int(tokens), options)))
+        return
+
+    print(f"K = {TASKS}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(
+        "milliseconds, and in brackets how many times mergelib's; last: mergelib to the plain MLP"
+    )
+    here = ["mergelib", "plain"] + ["loop"] * (not options.no_loop)
+    names = here + ["fusion-bench"] * bool(options.fusion_bench)
+    print(f"\n{'':38}" + "".join(f"{name:>19}" for name in names) + f"{'floor':>9}")
+    widths = {"ViT-B/32": 768} if options.small else WIDTHS
+    shapes = [(16, 50)] if options.small else [(b, t) for b in (1, 16, 64) for t in (50, 257)]
+    with tempfile.TemporaryDirectory(prefix="wemoe_") as folder:
+        for title, width in widths.items():
+            file = Path(folder) / f"{width}.safetensors"
+            make_file(file, width)
+            for batch, tokens in shapes:
+                found = run_cases(here, file, batch, tokens, options)
+                if options.fusion_bench:
+                    command = [options.fusion_bench, __file__, "--repeats", str(options.repeats)]
+                    command += ["--bfloat16"] * options.bfloat16
+                    command += ["--processor"] * options.processor
+                    command += ["--case", "fusion-bench", os.fspath(file), str(batch), str(tokens)]
+                    shown = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+                    found |= json.loads(shown.stdout)
+                report(f"{title}  B = {batch:2}  T = {tokens:3}", found, options.bfloat16)
+
+
+def report(title: str, found: dict[str, dict], low: bool) -> None:
+    expected = torch.tensor(found["mergelib"]["output"])
+    for name in ("loop", "fusion-bench"):
+        if name in found:
+            apart = (torch.tensor(found[name]["output"]) - expected).abs().max().item()
+            if apart > (2e-2 if low else 1e-4):
+                sys.exit(f"{title}: {name} differs from mergelib by {apart:.1e}")
+    for way in ("forward", "both ways"):
+        mine = found["mergelib"][way]
+        cells = [f"{case[way]:9.1f} ({case[way] / mine:6.2f})" for case in found.values()]
+        floor = mine / found["plain"][way]
+        print(
+            f"{title}  {way:10}" + "".join(f"{c:>19}" for c in cells) + f"{floor:9.2f}", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Models whose weights depend on the input.
+
+found = ml.mixtures.wemoe(bench, bench.tv, steps=100)
+evaluate(found.model, bench.heads, bench.suite), found.history
+ml.mixtures.save_mixture(found.model, "wemoe.safetensors")
+"""
+
+from mergelib.mixtures.dictionaries import DenseDictionary, SparseDictionary
+from mergelib.mixtures.ewemoe import ewemoe, prune
+from mergelib.mixtures.files import load_mixture, save_mixture
+from mergelib.mixtures.layers import WeightEnsemblingLinear, WeightEnsemblingMLP
+from mergelib.mixtures.learning import MixtureAdapted
+from mergelib.mixtures.model import Mixture, Plan, Start, upscale
+from mergelib.mixtures.router import Gate, Router
+from mergelib.mixtures.twin import TwinMerged, twin_merging
+from mergelib.mixtures.twin_file import load_twin, save_twin
+from mergelib.mixtures.twin_model import TwinModel
+from mergelib.mixtures.wemoe import wemoe
+
+__all__ = [
+    "DenseDictionary",
+    "Gate",
+    "Mixture",
+    "MixtureAdapted",
+    "Plan",
+    "Router",
+    "SparseDictionary",
+    "Start",
+    "TwinMerged",
+    "TwinModel",
+    "WeightEnsemblingLinear",
+    "WeightEnsemblingMLP",
+    "ewemoe",
+    "load_mixture",
+    "load_twin",
+    "prune",
+    "save_mixture",
+    "save_twin",
+    "twin_merging",
+    "upscale",
+    "wemoe",
+]

@@ -1,0 +1,274 @@
+"""Linear layers whose weight is mixed for every sample: the weight-ensembling layer, exactly.
+
+y_b = x_b W_bᵀ + c_b with W_b = W0 + Σ_k λ_bk D_k and c_b = c0 + Σ_k λ_bk e_k. The reference
+implementation (Tang et al. 2024) merges and applies one sample's weights at a time; here a batch
+is one call, in tiles.
+"""
+
+from math import prod
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from mergelib.mixtures.dictionaries import CPU_BYTES, GPU_BYTES, DenseDictionary, SparseDictionary
+
+Dictionary: TypeAlias = DenseDictionary | SparseDictionary
+
+EVALUATIONS = ("auto", "weights", "outputs")
+STORE = 12  # multiply-adds that writing and reading back one merged weight cost, as measured
+
+
+class WeightEnsemblingLinear(torch.nn.Module):
+    """y_b = x_b (W0 + Σ_k λ_bk D_k)ᵀ + c0 + Σ_k λ_bk e_k for x (B, T, d) and λ (B, K).
+
+    Tang et al. 2024, "Merging Multi-Task Models via Weight-Ensembling Mixture of Experts",
+    section 3.2. `weight` W0 (o, d), `bias` c0 (o,) or None, `weight_deltas` D (K, o, d) or a
+    dictionary, `bias_deltas` e (K, o), or None if there is no bias. All are frozen; gradients
+    reach x and λ.
+
+    There are two ways to the same numbers. "weights" mixes them, one (B × K)·(K × P) product, and
+    applies them, one batched product: B P (K + T + c) multiply-adds, where c = 12 stands for
+    writing and reading a merged weight. "outputs" mixes the outputs of K + 1 products:
+    B P T (K + 1). "auto" takes the cheaper one, which is "weights" unless T K ≤ K + c. In both,
+    backward to λ forms what it needs again, tile by tile: nothing of size B P is ever in memory.
+    `budget`: bytes of a tile of the dictionary and of a tile of merged weights.
+
+    λ of shape (1, K) mixes one weight for the whole batch (routing by batch). Under autocast the
+    products run in autocast's type on weights that were mixed in their own type.
+    Raises ValueError for shapes that do not fit.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        weight_deltas: Tensor | Dictionary,
+        bias_deltas: Tensor | None,
+        evaluation: str = "auto",
+        budget: int | None = None,
+    ) -> None:
+        super().__init__()
+        if evaluation not in EVALUATIONS:
+            raise ValueError(
+                f"evaluation must be one of {', '.join(EVALUATIONS)}, not {evaluation!r}"
+            )
+        if isinstance(weight_deltas, Tensor):
+            weight_deltas = DenseDictionary(weight_deltas, budget)
+        tasks = weight_deltas.shape[0]
+        if tuple(weight.shape) != weight_deltas.shape[1:]:
+            raise ValueError(
+                f"a weight of shape {tuple(weight.shape)} needs deltas of shape "
+                f"(K, {', '.join(map(str, weight.shape))}), not {weight_deltas.shape}"
+            )
+        if (bias is None) != (bias_deltas is None):
+            raise ValueError("bias and bias deltas are given both or neither")
+        if bias is not None and (
+            bias.shape != weight.shape[:1] or tuple(bias_deltas.shape) != (tasks, len(bias))
+        ):
+            raise ValueError(
+                f"{tasks} tasks and {weight.shape[0]} outputs need a bias of shape "
+                f"({weight.shape[0]},) and deltas of shape ({tasks}, {weight.shape[0]}), not "
+                f"{tuple(bias.shape)} and {tuple(bias_deltas.shape)}"
+            )
+        self.evaluation, self.budget = evaluation, budget
+        self.dictionary = weight_deltas
+        self.register_buffer("weight", weight.detach())
+        self.register_buffer("bias", None if bias is None else bias.detach())
+        self.register_buffer("bias_deltas", None if bias is None else bias_deltas.detach())
+
+    @property
+    def tasks(self) -> int:
+        """K."""
+        return self.dictionary.shape[0]
+
+    def forward(self, x: Tensor, coefficients: Tensor) -> Tensor:
+        batch, width = len(x), self.weight.shape[1]
+        if x.dim() != 3 or x.shape[2] != width:
+            raise ValueError(f"inputs must be (B, T, {width}), not {tuple(x.shape)}")
+        if coefficients.dim() != 2 or coefficients.shape[0] not in (1, batch):
+            raise ValueError(
+                f"{batch} inputs need coefficients ({batch}, {self.tasks}) or (1, {self.tasks}), "
+                f"not {tuple(coefficients.shape)}"
+            )
+        if coefficients.shape[1] != self.tasks:
+            raise ValueError(
+                f"{self.tasks} tasks need as many coefficients a sample, "
+                f"not {coefficients.shape[1]}"
+            )
+        if torch.is_autocast_enabled(x.device.type):
+            x = x.to(torch.get_autocast_dtype(x.device.type))
+        tokens = x.shape[1]
+        if len(coefficients) < batch:
+            x = x.reshape(1, batch * tokens, width)
+        with torch.autocast(x.device.type, enabled=False):
+            coefficients = coefficients.to(self.weight.dtype)
+            bias = None
+            if self.bias is not None:
+                bias = torch.addmm(self.bias, coefficients, self.bias_deltas).to(x.dtype)
+            y = _Mix.apply(x, coefficients, bias, self, self.chosen(x.shape[1]))
+        return y.view(batch, tokens, -1)
+
+    def chosen(self, tokens: int) -> str:
+        """The evaluation that inputs of T tokens get."""
+        if self.evaluation != "auto":
+            return self.evaluation
+        merging = self.tasks + STORE
+        return "outputs" if tokens * self.tasks <= merging else "weights"
+
+    def tiles(self, batch: int, numbers: int):
+        """Slices of rows, and for each a dictionary tile (K, r, d) and slices of the batch.
+
+        `numbers` is how many are held for each row and sample.
+        """
+        kind = self.weight.device.type
+        room = self.budget or (CPU_BYTES if kind in ("cpu", "meta") else GPU_BYTES)
+        room //= self.weight.element_size()
+        for start in range(0, len(self.weight), self.dictionary.height):
+            rows = slice(start, min(start + self.dictionary.height, len(self.weight)))
+            some = max(1, room // max(1, (rows.stop - start) * numbers))
+            parts = [slice(b, min(b + some, batch)) for b in range(0, batch, some)]
+            yield rows, self.dictionary.tile(start), parts
+
+    def extra_repr(self) -> str:
+        outputs, inputs = self.weight.shape
+        return f"{inputs} → {outputs}, K={self.tasks}, evaluation={self.evaluation!r}"
+
+
+class WeightEnsemblingMLP(torch.nn.Module):
+    """Two mixed linear layers with an activation between them and the same λ (B, K) for both."""
+
+    def __init__(
+        self,
+        first: WeightEnsemblingLinear,
+        activation: torch.nn.Module,
+        second: WeightEnsemblingLinear,
+    ) -> None:
+        super().__init__()
+        self.first, self.activation, self.second = first, activation, second
+
+    def forward(self, x: Tensor, coefficients: Tensor) -> Tensor:
+        """x (B, T, d) → (B, T, d)."""
+        hidden = self.activation(self.first(x, coefficients))
+        return self.second(hidden, coefficients)
+
+
+class _Mix(torch.autograd.Function):
+    """x W_bᵀ + c_b, differentiable in x, λ and c; what backward needs is formed again there."""
+
+    @staticmethod
+    def forward(ctx, x, coefficients, bias, layer: WeightEnsemblingLinear, how: str) -> Tensor:
+        ctx.layer, ctx.how = layer, how
+        ctx.save_for_backward(x, coefficients)
+        out = x.new_zeros(len(x), x.shape[1], len(layer.weight))
+        if bias is not None:
+            out += bias.unsqueeze(1)
+        return (_mix_weights if how == "weights" else _mix_outputs)(layer, x, coefficients, out)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, upstream: Tensor) -> tuple:
+        x, coefficients = ctx.saved_tensors
+        to_x, to_coefficients, to_bias = ctx.needs_input_grad[:3]
+        wanted = torch.float32 if x.dtype.itemsize < 4 else x.dtype
+        # Sums over the tiles are made in float32 even where the products are not.
+        dx = x.new_zeros(x.shape, dtype=wanted) if to_x else None
+        dc = torch.zeros_like(coefficients) if to_coefficients else None
+        pull = _pull_weights if ctx.how == "weights" else _pull_outputs
+        with torch.autocast(x.device.type, enabled=False):
+            pull(ctx.layer, x, coefficients, upstream.contiguous(), dx, dc)
+            db = upstream.sum(1) if to_bias else None
+        return None if dx is None else dx.to(x.dtype), dc, db, None, None
+
+
+class _Room:
+    """Memory that is used again and again: that of a tile is returned to the system when it is
+    freed, and to get it back costs more than to mix it."""
+
+    def __init__(self) -> None:
+        self._held: Tensor | None = None
+
+    def take(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """A tensor of that shape; what was taken before is overwritten."""
+        size = prod(shape)
+        if self._held is None or self._held.numel() < size:
+            self._held = like.new_empty(size)
+        return self._held[:size].view(shape)
+
+
+class _Merger:
+    """Makes tiles of merged weights in the type of the products, each in the last one's place."""
+
+    def __init__(self, layer: WeightEnsemblingLinear, x: Tensor) -> None:
+        self.layer, self.x = layer, x
+        self.exact, self.rounded = _Room(), _Room()
+
+    def __call__(self, rows: slice, tile: Tensor, mix: Tensor) -> Tensor:
+        """Rows of W0 + Σ_k λ_bk D_k for the samples of `mix` (b, K): (b, r, d)."""
+        shape, weight = (len(mix), *tile.shape[1:]), self.layer.weight[rows]
+        merged = self.exact.take(shape, weight)
+        flat = merged.view(len(mix), -1)
+        torch.addmm(weight.reshape(1, -1), mix, tile.reshape(len(tile), -1), out=flat)
+        if self.x.dtype == merged.dtype:
+            return merged
+        return self.rounded.take(shape, self.x).copy_(merged)
+
+
+def _mix_weights(layer, x: Tensor, coefficients: Tensor, out: Tensor) -> Tensor:
+    merge = _Merger(layer, x)
+    for rows, tile, parts in layer.tiles(len(x), layer.weight.shape[1]):
+        for part in parts:
+            merged = merge(rows, tile, coefficients[part])
+            out[part, :, rows].baddbmm_(x[part], merged.mT)
+    return out
+
+
+def _pull_weights(layer, x, coefficients, upstream, dx, dc) -> None:
+    merge, room = _Merger(layer, x), _Room()
+    for rows, tile, parts in layer.tiles(len(x), layer.weight.shape[1]):
+        for part in parts:
+            g = upstream[part, :, rows]
+            if dx is not None:
+                merged = merge(rows, tile, coefficients[part])
+                if dx.dtype == x.dtype:
+                    dx[part].baddbmm_(g, merged)
+                else:
+                    dx[part] += torch.bmm(g, merged)
+            if dc is not None:
+                product = room.take((len(g), g.shape[2], x.shape[2]), x)
+                product = torch.bmm(g.mT, x[part], out=product).to(tile.dtype)
+                dc[part].addmm_(product.view(len(g), -1), tile.reshape(len(tile), -1).T)
+
+
+def _mix_outputs(layer, x: Tensor, coefficients: Tensor, out: Tensor) -> Tensor:
+    for rows, tile, parts in layer.tiles(len(x), layer.tasks * x.shape[1]):
+        matrices = tile.to(x.dtype).mT
+        for part in parts:
+            mixed = _mean_of_products(x[part], matrices, coefficients[part])
+            mixed += torch.matmul(x[part], layer.weight[rows].to(x.dtype).T)
+            out[part, :, rows] += mixed.to(out.dtype)
+    return out
+
+
+def _mean_of_products(x: Tensor, matrices: Tensor, mix: Tensor) -> Tensor:
+    """Σ_k λ_bk x_b M_k for x (b, T, d), matrices (K, d, r): (b, T, r), summed in λ's type."""
+    each = torch.matmul(x.reshape(1, -1, x.shape[2]), matrices).to(mix.dtype)
+    each = each.view(len(matrices), len(x), x.shape[1], -1)
+    return torch.einsum("kbtr,bk->btr", each, mix)
+
+
+def _pull_outputs(layer, x, coefficients, upstream, dx, dc) -> None:
+    for rows, tile, parts in layer.tiles(len(x), layer.tasks * x.shape[1]):
+        matrices = tile.to(x.dtype)
+        for part in parts:
+            g = upstream[part, :, rows]
+            if dc is not None:
+                each = torch.matmul(x[part].reshape(1, -1, x.shape[2]), matrices.mT)
+                each = each.view(len(tile), *g.shape)
+                dc[part] += torch.einsum("kbtr,btr->bk", each.to(dc.dtype), g.to(dc.dtype))
+            if dx is not None:
+                dx[part] += torch.matmul(g, layer.weight[rows].to(x.dtype))
+                for k, matrix in enumerate(matrices):
+                    scaled = g * coefficients[part, k, None, None].to(g.dtype)
+                    dx[part] += torch.matmul(scaled, matrix)

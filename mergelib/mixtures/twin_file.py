@@ -1,0 +1,58 @@
+"""Twin models as safetensors files; what they are is JSON in the header, and beside it."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mergelib import storage
+from mergelib.checkpoint import CheckpointError, open_checkpoint
+from mergelib.mixtures.twin import twin_of
+from mergelib.mixtures.twin_model import TwinModel
+
+HEADER = "twin"
+
+
+def save_twin(model: TwinModel, path: str | os.PathLike) -> None:
+    """Write the model to `path`, a safetensors file that is complete or not there at all."""
+    tensors = {f"shared/{name}": t for name, t in model.shared_state().items()}
+    tensors |= model.exclusive.tensors()
+    tensors |= {f"router/{name}": t for name, t in model.router.state_dict().items()}
+    text = json.dumps({"tasks": model.tasks}, indent=1)
+    whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    with storage.atomic(path) as temporary:
+        save_file(whole, temporary, metadata={"format": "pt", HEADER: text})
+    with storage.atomic(Path(path).with_suffix(".json")) as temporary:
+        temporary.write_text(text + "\n")
+
+
+def load_twin(
+    path: str | os.PathLike, encoder: torch.nn.Module, device: str | torch.device = "cpu"
+) -> TwinModel:
+    """The model that save_twin wrote; `encoder` gives the architecture, not the weights.
+
+    Raises FileNotFoundError, or CheckpointError naming the file if it holds no Twin model or one
+    of another architecture.
+    """
+    groups: dict[str, dict[str, Tensor]] = {k: {} for k in ("shared", "left", "right", "vectors")}
+    with open_checkpoint(path) as checkpoint:
+        for name in checkpoint.shapes:
+            kind, _, rest = name.partition("/")
+            groups.setdefault(kind, {})[rest] = checkpoint.tensor(name).clone().to(device)
+    with safe_open(path, framework="pt") as file:
+        header = (file.metadata() or {}).get(HEADER)
+    if header is None:
+        raise CheckpointError(f"{path} holds no Twin model: its header does not say what it is")
+    tasks, router = tuple(json.loads(header)["tasks"]), groups.pop("router")
+    try:
+        model = twin_of(encoder, tasks, **groups)
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"the Twin model in {path} is of another architecture than the encoder: {error}"
+        ) from error
+    model.router.load_state_dict(router)
+    return model.eval()
