@@ -91,21 +91,18 @@ def evaluate(
         data = suite[name].split(split)
         data = data if limit is None else data.take(limit)
         found = predict(encoder, heads[name], data.images, weights)
-        correct, n = int((found == data.labels).sum()), len(data)
-        low, high = wilson_interval(correct, n)
-        share = correct / n
-        rows.append(
-            {
-                "task": name,
-                "n": n,
-                "correct": correct,
-                "accuracy": share,
-                "low": low,
-                "high": high,
-                "normalised": share / expert[name] if expert else float("nan"),
-            }
-        )
+        row = accuracy_row(name, found == data.labels)
+        row["normalised"] = row["accuracy"] / expert[name] if expert else float("nan")
+        rows.append(row)
     return pd.DataFrame(rows)
+
+
+def accuracy_row(task: str, right: torch.Tensor) -> dict[str, object]:
+    """task, n, correct, accuracy and its Wilson interval, of which images (n,) bool are right."""
+    correct, n = int(right.sum()), len(right)
+    low, high = wilson_interval(correct, n)
+    row = {"task": task, "n": n, "correct": correct, "accuracy": correct / n}
+    return {**row, "low": low, "high": high}
 
 
 def mean_interval(table: pd.DataFrame) -> tuple[float, float, float]:

@@ -99,6 +99,11 @@ class Layout:
         """P, the number of merged parameters."""
         return self.offsets[-1]
 
+    @property
+    def sizes(self) -> list[int]:
+        """How many numbers each tensor has, in the vector's order."""
+        return [prod(shape) for shape in self.shapes]
+
     def __repr__(self) -> str:
         return (
             f"Layout({self.source}: {len(self.names)} tensors, P={self.size:,}, "
@@ -198,11 +203,14 @@ class Layout:
         the vector's device. Raises ValueError unless `vector` is (P,).
         """
         self._require_size(vector)
-        sizes = [stop - start for start, stop in zip(self.offsets, self.offsets[1:], strict=False)]
+        kept = {name: t.clone().to(vector.device) for name, t in self.kept.items()}
+        return self.split(vector) | kept
+
+    def split(self, vectors: Tensor) -> dict[str, Tensor]:
+        """Vectors (…, P) cut into the merged tensors by name: views (…, *shape)."""
         # split, not slicing: its backward pass is one concatenation instead of one (P,) each.
-        parts = zip(self.names, vector.split(sizes), self.shapes, strict=True)
-        state = {name: part.view(shape) for name, part, shape in parts}
-        return state | {name: t.clone().to(vector.device) for name, t in self.kept.items()}
+        parts = zip(self.names, vectors.split(self.sizes, dim=-1), self.shapes, strict=True)
+        return {name: part.view((*vectors.shape[:-1], *shape)) for name, part, shape in parts}
 
     def save(self, vector: Tensor, path: str | os.PathLike) -> None:
         """Write the vector as a safetensors file in the base's own types, with kept buffers.

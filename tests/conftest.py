@@ -18,6 +18,20 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.fixture
+def book_style():
+    """The style of the book's figures, drawn without a screen, and every figure closed after."""
+    import matplotlib
+
+    from mergelib import figures
+
+    matplotlib.use("Agg")
+    with matplotlib.rc_context():
+        figures.use_style()
+        yield
+    matplotlib.pyplot.close("all")
+
+
 @dataclass(frozen=True)
 class Run:
     """A run of all notebooks of a profile, away from the checkout's own results."""

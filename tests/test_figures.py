@@ -1,9 +1,9 @@
 """Figures of the chapters on interference: what is drawn is what was given."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import lines
 from matplotlib.patches import Arc, Circle
 
 from mergelib import figures
@@ -11,22 +11,9 @@ from mergelib.analysis.disentanglement import DisentanglementMap
 from mergelib.figures.awd import ELEVATION, _azimuth
 from mergelib.figures.style import METHOD_STYLES
 
-matplotlib.use("Agg")
+pytestmark = pytest.mark.usefixtures("book_style")
+
 TASKS = ("a", "b", "c")
-
-
-@pytest.fixture(autouse=True)
-def style():
-    with matplotlib.rc_context():
-        figures.use_style()
-        yield
-    matplotlib.pyplot.close("all")
-
-
-def lines(axis):
-    """label → (x, y) of the labelled lines of an axis."""
-    found = {line.get_label(): line.get_data() for line in axis.lines}
-    return {k: tuple(map(np.asarray, v)) for k, v in found.items() if not k.startswith("_")}
 
 
 def texts(axis):
@@ -194,3 +181,14 @@ def test_depth_is_in_per_cent_of_each_group():
     (axis,) = figures.redundant_by_depth(names, share).axes
     assert lines(axis)["tensor"][1] == pytest.approx([0, 50, 10])
     assert [tick.get_text() for tick in axis.get_xticklabels()] == names
+
+
+def test_the_parts_of_the_gap_are_drawn_as_given():
+    numbers = {"odd": [-0.3, 0.1, 0.2], "even": [0.5, 0.4, 0.0], "gap": [0.2, 0.5, 0.2]}
+    figure = figures.reversal_dots(pd.DataFrame({"task": TASKS, **numbers}))
+    (axis,) = figure.axes
+    drawn = lines(axis)
+    assert drawn["reversed with the vectors (slope)"][0].tolist() == numbers["odd"]
+    assert drawn["the same both ways (curvature)"][0].tolist() == numbers["even"]
+    assert drawn["gap, their sum"][0].tolist() == numbers["gap"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(TASKS)

@@ -15,7 +15,7 @@ from torch.func import functional_call
 from mergelib import Layout, analysis, merging
 from mergelib.adaptation import AdaMergingLearner, Adapted, adamerging, relaxed_mask
 from mergelib.adaptation.adamerging import parts_of
-from mergelib.analysis.published import published_curves
+from mergelib.analysis.literature import published_curves
 from mergelib.merging.disentangled import Disentangled
 from mergelib.models.encoders import normalise_pixels
 from mergelib.workbench import Workbench
@@ -324,9 +324,10 @@ def test_published_stages_are_joined_and_every_curve_has_its_steps():
         assert curve["step"].is_monotonic_increasing and curve["accuracy"].between(0.5, 1).all()
 
 
-def test_published_curves_that_are_missing_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
-        published_curves(tmp_path / "none.csv")
+def test_published_curves_that_are_missing_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("mergelib.analysis.literature.FOLDER", tmp_path)
+    with pytest.raises(FileNotFoundError, match="no published table 'adaptation_curves'"):
+        published_curves()
 
 
 def test_changes_are_after_minus_before():

@@ -1,28 +1,14 @@
 """Figures of the chapters on learning without labels: what is drawn is what was given."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import lines
 
 from mergelib import figures
 from mergelib.figures.style import METHOD_STYLES
 
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def style():
-    with matplotlib.rc_context():
-        figures.use_style()
-        yield
-    matplotlib.pyplot.close("all")
-
-
-def lines(axis):
-    """label → (x, y) of the labelled lines of an axis."""
-    found = {line.get_label(): line.get_data() for line in axis.lines}
-    return {k: tuple(map(np.asarray, v)) for k, v in found.items() if not k.startswith("_")}
+pytestmark = pytest.mark.usefixtures("book_style")
 
 
 def rings(axis):

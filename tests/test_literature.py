@@ -2,8 +2,8 @@
 
 import pytest
 
+from mergelib.analysis import published
 from mergelib.storage import ROOT
-from mergelib.study import published
 
 TABLES = sorted(p.stem for p in (ROOT / "data" / "published").glob("*.csv"))
 

@@ -1,7 +1,6 @@
 """Static methods against slow obvious versions, worked examples and properties."""
 
 import math
-import struct
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from instances import one_tensor, random_state
 from safetensors.torch import load_file
 
 from mergelib import Layout, TaskVectors, merging, passes
-from mergelib.magnitudes import smallest_kept_magnitude
 
 METHODS = {
     "task_arithmetic": merging.task_arithmetic,
@@ -149,34 +147,6 @@ def test_elected_signs_do_not_depend_on_rounding():
     for order in ([0, 1, 2], [0, 2, 1], [2, 1, 0]):
         tv = one_tensor(torch.tensor([[values[i]] for i in order]))
         assert merging.elect_sign(tv).tolist() == [1]
-
-
-@settings(max_examples=80, deadline=None)
-@given(
-    values=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1),
-    data=st.data(),
-)
-def test_selection_equals_sorting(values, data):
-    count = data.draw(st.integers(1, len(values)))
-    found = smallest_kept_magnitude(torch.tensor(values), count)
-    expected = np.sort(np.abs(np.array(values, np.float32)))[::-1][count - 1]
-    assert struct.pack("f", found) == struct.pack("f", expected)
-
-
-@pytest.mark.parametrize("share", [1e-6, 0.01, 0.2, 0.5, 0.999])
-def test_selection_equals_sorting_on_long_vectors(share):
-    size = (1 << 20) + 17
-    values = torch.randn(size, generator=torch.Generator().manual_seed(0)) * 1e-3
-    values[::3] = 0
-    count = max(1, int(size * share))
-    expected = values.abs().sort(descending=True).values[count - 1].item()
-    assert smallest_kept_magnitude(values, count) == expected
-
-
-def test_selection_refuses_a_count_out_of_range():
-    for count in (0, 4):
-        with pytest.raises(ValueError, match="between 1 and 3"):
-            smallest_kept_magnitude(torch.ones(3), count)
 
 
 @each_method

@@ -112,3 +112,29 @@ def test_a_descent_has_a_time_and_an_objective_for_each_step():
     seconds, values = analysis.trajectory(run)
     assert len(seconds) == len(values) == 7 and seconds[-1] == pytest.approx(run.report.seconds)
     assert values[-1] == float(run.report.objective)
+
+
+def test_growth_transforms_the_vectors_of_each_set_by_themselves(pico):
+    seen = []
+
+    def double(vectors):
+        seen.append(vectors.tasks)
+        return 2 * vectors
+
+    expert = dict.fromkeys(pico.suite.names, 1.0)
+    limits = {"sets": 1, "val_limit": 20, "test_limit": 20, "smallest": 2}
+    twice = analysis.growth(pico, expert, [0.2, 0.4], transform=double, **limits)
+    plain = analysis.growth(pico, expert, [0.4, 0.8], **limits)
+    assert [len(tasks) for tasks in seen] == [2, 3] == sorted(set(twice["tasks"]))
+    assert twice["accuracy"].tolist() == plain["accuracy"].tolist()
+    assert (2 * twice["scale"]).tolist() == pytest.approx(plain["scale"].tolist())
+    means = analysis.mean_by_count({"twice": twice})
+    assert list(means.columns) == [2, 3]
+    assert means.loc["twice", 3] == pytest.approx(twice[twice["tasks"] == 3]["accuracy"].mean())
+
+
+def test_the_share_of_a_redundant_vector_is_measured_block_by_block(pico):
+    names, shares = analysis.redundant_share(pico.tv, 0.25 * pico.tv.deltas[0])
+    norms = pico.tv.norms(by="block")
+    assert names == [s.name for s in pico.tv.layout.segments("block")]
+    assert shares == pytest.approx((0.25 * norms[:, 0] / norms.mean(1)).numpy(), rel=1e-5)

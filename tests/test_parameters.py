@@ -170,3 +170,13 @@ def test_names_of_common_libraries_fall_into_their_blocks(name, block):
 def test_an_unknown_granularity_is_refused():
     with pytest.raises(ValueError, match="one of model, block, tensor, not 'layers'"):
         Layout.from_state({"w": torch.zeros(1)}).segments("layers")
+
+
+def test_vectors_are_split_along_their_last_dimension():
+    layout = Layout.from_state({"b": torch.zeros(2, 3), "a": torch.zeros(4)})
+    rows = torch.arange(20.0).view(2, 10)
+    parts = layout.split(rows)
+    assert layout.sizes == [4, 6] and list(parts) == ["a", "b"]
+    assert torch.equal(parts["a"], rows[:, :4])
+    assert torch.equal(parts["b"], rows[:, 4:].reshape(2, 2, 3))
+    assert parts["b"].data_ptr() == rows[:, 4:].data_ptr()

@@ -34,3 +34,15 @@ def test_small_steps_give_slope_and_curvature():
         _, bent = torch.autograd.functional.hvp(loss, bench.tv.base + scale * own, others)
         assert row.odd == pytest.approx(table.loc[row.task, "predicted"], rel=1e-4)
         assert row.even == pytest.approx(0.5 * scale**2 * float(bent @ others), rel=1e-3)
+
+
+def test_gap_parts_are_the_means_of_each_kind_against_itself():
+    bench = linear_bench(normal(2, 4 * PIXELS))
+    half = 0.5 * bench.tv
+    table = analysis.gap_parts(bench, {"τ": bench.tv, "half": half}, scale=0.6, limit=20)
+    for name, vectors in (("τ", bench.tv), ("half", half)):
+        parts = analysis.reversal(bench, analysis.slopes(bench, vectors, scale=0.6, limit=20))
+        for column in ("gap", "odd", "even"):
+            assert table.loc[name, column] == pytest.approx(parts[column].mean())
+    whole = analysis.reversal(bench, analysis.slopes(bench, scale=0.3, limit=20))
+    assert table.loc["half", "gap"] == pytest.approx(whole["gap"].mean())

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mergelib.adaptation.combination import Combination
 from mergelib.adaptation.loop import Adapted, adapt
-from mergelib.adaptation.streams import unlabelled
-from mergelib.adaptation.weights import WeightLearner, image_classifier
+from mergelib.adaptation.streams import Stream, unlabelled
+from mergelib.adaptation.weights import Classify, WeightLearner, image_classifier
 from mergelib.merging.ties import ties_split
 from mergelib.models.heads import Head
 from mergelib.registration import method
@@ -83,11 +83,9 @@ def adamerging(
     Raises ValueError for another `by`, bounds out of order, a number that is not finite or
     task vectors of a task that the suite lacks (KeyError), and what `adapt` raises.
     """
-    encoder, heads, suite = parts_of(bench)
     if plus_plus:
         tv = ties_split(tv, density)
-    streams = unlabelled(suite, split, seed, tv.tasks)
-    classify = image_classifier(encoder, heads, suite.subset(tv.tasks))
+    streams, classify = inputs_and_model(bench, tv.tasks, split, seed)
     learner = AdaMergingLearner(tv, classify, by, init, clamp)
     recipe = {
         "method": "adamerging",
@@ -170,6 +168,15 @@ def parts_of(bench: Bench) -> tuple[torch.nn.Module, dict[str, Head], Suite]:
         encoder, heads, suite = bench
         return encoder, heads, suite
     return bench.encoder, bench.heads, bench.suite
+
+
+def inputs_and_model(
+    bench: Bench, tasks: Sequence[str], split: str, seed: int
+) -> tuple[dict[str, Stream], Classify]:
+    """The unlabelled streams of some tasks, and the logits of the bench's model on them."""
+    encoder, heads, suite = parts_of(bench)
+    streams = unlabelled(suite, split, seed, tasks)
+    return streams, image_classifier(encoder, heads, suite.subset(tasks))
 
 
 def fingerprint(tv: TaskVectors, options: Mapping[str, object]) -> dict[str, list[float]]:

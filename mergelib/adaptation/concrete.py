@@ -16,15 +16,14 @@ from mergelib.adaptation.adamerging import (
     Bench,
     Bounds,
     fingerprint,
+    inputs_and_model,
     on_weights,
-    parts_of,
 )
 from mergelib.adaptation.combination import Combination
 from mergelib.adaptation.loop import Adapted, adapt
 from mergelib.adaptation.mask import deployed_mask
 from mergelib.adaptation.mask_learners import MaskLearner, MetaLearner
-from mergelib.adaptation.streams import unlabelled
-from mergelib.adaptation.weights import WeightLearner, image_classifier
+from mergelib.adaptation.weights import WeightLearner
 from mergelib.parameters import Layout
 from mergelib.registration import method
 from mergelib.task_vectors import TaskVectors
@@ -94,9 +93,8 @@ def concrete_task_arithmetic(
 
     `bench`, `split` and `options` are those of `adamerging`; raises what that raises.
     """
-    encoder, heads, suite = parts_of(bench)
-    streams, tasks = unlabelled(suite, split, seed, tv.tasks), tv.tasks
-    classify = image_classifier(encoder, heads, suite.subset(tasks))
+    tasks = tv.tasks
+    streams, classify = inputs_and_model(bench, tasks, split, seed)
     summed = TaskVectors(("sum",), tv.base, tv.sum().unsqueeze(0), tv.layout)
     learner = MaskLearner(summed, classify, "task", scale, temperature, logit, seed, mask)
     recipe = {
@@ -159,9 +157,7 @@ def concrete_adamerging(
     `bench`, `split`, `clamp` and `options` are those of `adamerging`; raises what that raises. A
     checkpoint is two files, `<checkpoint>.mask` and `<checkpoint>.coefficients`.
     """
-    encoder, heads, suite = parts_of(bench)
-    streams = unlabelled(suite, split, seed, tv.tasks)
-    classify = image_classifier(encoder, heads, suite.subset(tv.tasks))
+    streams, classify = inputs_and_model(bench, tv.tasks, split, seed)
     meta = MetaLearner(
         tv, classify, by, init, temperature, logit, seed, mask, inner_lr=inner_lr, clamp=clamp
     )

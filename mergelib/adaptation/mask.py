@@ -149,8 +149,8 @@ class _RelaxedMask(torch.autograd.Function):
         dots = passes.run(
             lambda some: (torch.dot(upstream[p], mask[p]) for _, p in some), parts, mask.device
         )
-        counts = [b - a for a, b in zip(layout.offsets, layout.offsets[1:], strict=False)]
-        common = group_sums(dots, parts, len(counts)) / torch.tensor(counts).clamp_min(1)
+        counts = torch.tensor(layout.sizes)
+        common = group_sums(dots, parts, len(counts)) / counts.clamp_min(1)
         common, found = common.tolist(), upstream if ctx.consume else torch.empty_like(mask)
 
         def differentiate(some: Sequence[Piece]) -> Iterator[None]:
@@ -182,10 +182,10 @@ def _buffer(like: Tensor, some: Sequence[Piece]) -> Tensor:
 
 def _means(sums: Sequence[Tensor], parts: Sequence[Piece], layout: Layout) -> list[float]:
     """Mean of each tensor, at least the smallest normal number, so that one can divide by it."""
-    counts = [b - a for a, b in zip(layout.offsets, layout.offsets[1:], strict=False)]
+    counts = torch.tensor(layout.sizes)
     totals = group_sums(sums, parts, len(counts))
     smallest = torch.finfo(sums[0].dtype).tiny
-    return (totals / torch.tensor(counts).clamp_min(1)).clamp_min(smallest).tolist()
+    return (totals / counts.clamp_min(1)).clamp_min(smallest).tolist()
 
 
 def _expectations(temperature: float) -> Tensor:

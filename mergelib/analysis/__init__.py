@@ -1,7 +1,7 @@
 """Measurements that the chapters plot and quote: each a function of a workbench to a table."""
 
 from mergelib.analysis.awd_settings import by_alpha, trajectory
-from mergelib.analysis.coefficients import awd_weights, coefficient_pairs
+from mergelib.analysis.coefficients import awd_weights, coefficient_pairs, shared_weights
 from mergelib.analysis.comparison import (
     Tuned,
     fixed,
@@ -32,7 +32,6 @@ from mergelib.analysis.geometry import (
     off_diagonal,
     redundant_share,
     seen_at_right_angles,
-    shared_weights,
 )
 from mergelib.analysis.growth import growth, mean_by_count
 from mergelib.analysis.learning import (
@@ -43,6 +42,7 @@ from mergelib.analysis.learning import (
     learning_curve,
     stopped,
 )
+from mergelib.analysis.literature import published, published_curves
 from mergelib.analysis.loss_plane import loss_plane
 from mergelib.analysis.masks import (
     kept_by_magnitude,
@@ -53,7 +53,6 @@ from mergelib.analysis.masks import (
 from mergelib.analysis.negation import negation
 from mergelib.analysis.paired import compare, difference, differences, lost_at
 from mergelib.analysis.places import by_block, by_kind, places, tensor_means
-from mergelib.analysis.published import published_curves
 from mergelib.analysis.reversal import gap_parts, reversal
 from mergelib.analysis.slopes import slopes
 from mergelib.analysis.task_weights import tuned_task_weights
@@ -129,6 +128,7 @@ __all__ = [
     "own_task",
     "percent",
     "places",
+    "published",
     "published_curves",
     "rank_correlations",
     "redundant_share",

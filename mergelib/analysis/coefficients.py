@@ -20,6 +20,13 @@ def awd_weights(apart: Disentangled) -> Tensor:
     return (1 - len(apart) * apart.report.coefficients).T
 
 
+def shared_weights(apart: Disentangled) -> pd.DataFrame:
+    """`awd_weights` of whole-model AWD as a table, one row a task: c and weight = 1 − K c."""
+    weights = awd_weights(apart)[:, 0].numpy()
+    index = pd.Index(apart.tasks, name="task")
+    return pd.DataFrame({"c": (1 - weights) / len(apart), "weight": weights}, index=index)
+
+
 def coefficient_pairs(sets: Mapping[str, Tensor], tv: TaskVectors) -> pd.DataFrame:
     """One row a task and tensor with any weights: task, tensor and each set of coefficients (K, n).
 

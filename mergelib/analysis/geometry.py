@@ -1,7 +1,6 @@
 """Lengths of and angles between task vectors, as a whole and by depth."""
 
 import numpy as np
-import pandas as pd
 import torch
 
 from mergelib import merging
@@ -38,17 +37,6 @@ def seen_at_right_angles(points, alpha: float = 1e-3) -> np.ndarray:
     names = [f"point {i}" for i in range(len(deltas))]
     tv = TaskVectors(names, torch.zeros_like(deltas[0]), deltas, layout)
     return merging.awd(tv, alpha=alpha).redundant.numpy()
-
-
-def shared_weights(clean) -> pd.DataFrame:
-    """What subtracting one δ = Σ_k c_k τ_k from all K task vectors does to the sum of them:
-    Σ_k (τ_k − δ) = Σ_k (1 − K c_k) τ_k. One row a task: c, weight = 1 − K c.
-
-    `clean` is the result of `awd` with granularity="model".
-    """
-    (c,) = clean.report.coefficients.tolist()
-    table = pd.DataFrame({"c": c}, index=pd.Index(clean.tasks, name="task"))
-    return table.assign(weight=1 - len(clean) * table["c"])
 
 
 def redundant_share(tv: TaskVectors, redundant: torch.Tensor) -> tuple[list[str], np.ndarray]:

@@ -32,8 +32,7 @@ def kept_by_tensor(layout: Layout, logits: Tensor) -> pd.DataFrame:
 
     The masks that are used cannot show this: they are divided by their mean in each tensor.
     """
-    sizes = [b - a for a, b in zip(layout.offsets, layout.offsets[1:], strict=False)]
-    parts = logits.detach().double().cpu().split(sizes)
+    parts = logits.detach().double().cpu().split(layout.sizes)
     return places(layout).assign(
         probability=[float(x.sigmoid().mean()) for x in parts],
         kept=[float((x >= 0).double().mean()) for x in parts],

@@ -14,7 +14,7 @@ import pandas as pd
 from torch import Tensor
 
 from mergelib.analysis.losses import images_of
-from mergelib.evaluation import Z95, predict, wilson_interval
+from mergelib.evaluation import Z95, accuracy_row, predict
 from mergelib.workbench import Merge, Workbench, best_scale
 
 
@@ -35,13 +35,7 @@ class Compared:
     @property
     def table(self) -> pd.DataFrame:
         """One row a task: task, n, correct, accuracy, low, high (Wilson 95 %)."""
-        rows = []
-        for task, right in self.right.items():
-            correct, n = int(right.sum()), len(right)
-            low, high = wilson_interval(correct, n)
-            row = {"task": task, "n": n, "correct": correct, "accuracy": correct / n}
-            rows.append({**row, "low": low, "high": high})
-        return pd.DataFrame(rows)
+        return pd.DataFrame([accuracy_row(*item) for item in self.right.items()])
 
 
 def compare(

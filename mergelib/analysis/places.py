@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from mergelib.parameters import Layout
@@ -52,9 +51,5 @@ def by_kind(layout: Layout, values: Sequence[float] | pd.Series) -> pd.DataFrame
 
 def tensor_means(layout: Layout, vector: Tensor) -> pd.Series:
     """The mean of a (P,) vector over each tensor, float64; index: the layout's names."""
-    means = [part.double().mean().item() for part in torch.split(vector, _sizes(layout))]
+    means = [part.double().mean().item() for part in vector.split(layout.sizes)]
     return pd.Series(means, layout.names)
-
-
-def _sizes(layout: Layout) -> list[int]:
-    return [b - a for a, b in zip(layout.offsets, layout.offsets[1:], strict=False)]

@@ -1,21 +1,17 @@
 """Mixtures as safetensors files; what they are is JSON in the file's header, and beside it."""
 
 import dataclasses
-import json
 import os
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from mergelib import storage
 from mergelib.checkpoint import CheckpointError, open_checkpoint
+from mergelib.mixtures.headed import read_header, save_headed
 from mergelib.mixtures.model import Mixture, Plan, assemble
 from mergelib.mixtures.sparse_file import decode, encode
 
-HEADER = "mixture"
+KIND = "mixture"
 
 
 def save_mixture(
@@ -43,13 +39,7 @@ def save_mixture(
         if part.gate.mean is not None:
             tensors[f"mean/{part.site.name}"] = part.gate.mean
             tensors[f"deviation/{part.site.name}"] = part.gate.deviation
-    text = json.dumps(dataclasses.asdict(model.plan), indent=1)
-    # Copies where memory is shared or strided, because a file holds each tensor by itself.
-    whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    with storage.atomic(path) as temporary:
-        save_file(whole, temporary, metadata={"format": "pt", HEADER: text})
-    with storage.atomic(Path(path).with_suffix(".json")) as temporary:
-        temporary.write_text(text + "\n")
+    save_headed(path, tensors, KIND, dataclasses.asdict(model.plan))
 
 
 def load_mixture(
@@ -62,11 +52,7 @@ def load_mixture(
     """
     with open_checkpoint(path) as checkpoint:  # its errors name the file
         tensors = {n: checkpoint.tensor(n).clone().to(device) for n in checkpoint.shapes}
-    with safe_open(path, framework="pt") as file:
-        header = (file.metadata() or {}).get(HEADER)
-    if header is None:
-        raise CheckpointError(f"{path} holds no mixture: its header does not say what it is")
-    fields = json.loads(header)
+    fields = read_header(path, KIND, "mixture")
     plan = Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
     groups: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

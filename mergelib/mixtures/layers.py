@@ -245,13 +245,13 @@ def _mix_outputs(layer, x: Tensor, coefficients: Tensor, out: Tensor) -> Tensor:
     for rows, tile, parts in layer.tiles(len(x), layer.tasks * x.shape[1]):
         matrices = tile.to(x.dtype).mT
         for part in parts:
-            mixed = _mean_of_products(x[part], matrices, coefficients[part])
+            mixed = _mixed_products(x[part], matrices, coefficients[part])
             mixed += torch.matmul(x[part], layer.weight[rows].to(x.dtype).T)
             out[part, :, rows] += mixed.to(out.dtype)
     return out
 
 
-def _mean_of_products(x: Tensor, matrices: Tensor, mix: Tensor) -> Tensor:
+def _mixed_products(x: Tensor, matrices: Tensor, mix: Tensor) -> Tensor:
     """Σ_k λ_bk x_b M_k for x (b, T, d), matrices (K, d, r): (b, T, r), summed in λ's type."""
     each = torch.matmul(x.reshape(1, -1, x.shape[2]), matrices).to(mix.dtype)
     each = each.view(len(matrices), len(x), x.shape[1], -1)

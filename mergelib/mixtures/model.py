@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -85,11 +85,35 @@ class Mixture(torch.nn.Module):
     @torch.no_grad()
     def coefficients(self, images: Tensor, batch: int | None = None) -> Tensor:
         """λ of uint8 images (N, 3, H, W) in each part, (N, parts, K) float32."""
+        rows = self._at_gates(images, lambda x, mix: mix.expand(len(x), -1).float(), batch)
+        return torch.stack(rows, 1)
+
+    @torch.no_grad()
+    def fit_standardisation(self, images: Tensor) -> None:
+        """Let the routers see token means of mean 0 and deviation 1 over uint8 images (N, …).
+
+        Raises ValueError if the plan has no standardisation.
+        """
+        if not self.plan.standardise:
+            raise ValueError("the plan of this mixture has no standardisation of router inputs")
+        found = self._at_gates(images, lambda x, mix: x.double().mean(1))
+        for part, means in zip(self.parts, found, strict=True):
+            part.gate.mean.copy_(means.mean(0))
+            deviation = means.std(0, correction=0).clamp_min(SMALLEST_DEVIATION)
+            part.gate.deviation.copy_(deviation)
+
+    def _at_gates(
+        self,
+        images: Tensor,
+        read: Callable[[Tensor, Tensor], Tensor],
+        batch: int | None = None,
+    ) -> list[Tensor]:
+        """read(tokens, λ) of uint8 images (N, …) at each part's gate, (N, …) a part."""
         found: list[list[Tensor]] = [[] for _ in self.parts]
 
         def keep(number: int):
             def hook(gate: Gate, inputs: tuple, mix: Tensor) -> None:
-                found[number].append(mix.expand(len(inputs[0]), -1).float())
+                found[number].append(read(inputs[0], mix))
 
             return hook
 
@@ -100,35 +124,7 @@ class Mixture(torch.nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return torch.stack([torch.cat(rows) for rows in found], 1)
-
-    @torch.no_grad()
-    def fit_standardisation(self, images: Tensor) -> None:
-        """Let the routers see token means of mean 0 and deviation 1 over uint8 images (N, …).
-
-        Raises ValueError if the plan has no standardisation.
-        """
-        if not self.plan.standardise:
-            raise ValueError("the plan of this mixture has no standardisation of router inputs")
-        found: list[list[Tensor]] = [[] for _ in self.parts]
-
-        def keep(number: int):
-            def hook(gate: Gate, inputs: tuple) -> None:
-                found[number].append(inputs[0].double().mean(1))
-
-            return hook
-
-        gates = [part.gate for part in self.parts]
-        hooks = [gate.register_forward_pre_hook(keep(i)) for i, gate in enumerate(gates)]
-        try:
-            encode(self, images)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        for gate, rows in zip(gates, found, strict=True):
-            means = torch.cat(rows)
-            gate.mean.copy_(means.mean(0))
-            gate.deviation.copy_(means.std(0, correction=0).clamp_min(SMALLEST_DEVIATION))
+        return [torch.cat(rows) for rows in found]
 
     def sizes(self) -> dict[str, int]:
         """Numbers that are `trainable` (in routers), in `dictionaries`, and in `total`.
@@ -253,13 +249,11 @@ def upscale(
     tv.layout.check(Checkpoint.of_state(encoder.state_dict(), "the encoder"))
     chosen = chosen_sites(encoder, parts, blocks)
     layout = tv.layout
-    spans = zip(layout.names, layout.offsets, layout.offsets[1:], layout.shapes, strict=False)
-    views = {name: tv.deltas[:, a:b].view(len(tv), *shape) for name, a, b, shape in spans}
     return assemble(
         encoder,
         Plan(tv.tasks, tuple(site.name for site in chosen), **plan),
         layout.unflatten(rest),
         layout.unflatten(tv.base),
-        views,
+        layout.split(tv.deltas),
         start,
     )

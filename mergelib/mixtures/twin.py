@@ -85,7 +85,7 @@ def twin_model(
     shared = task_arithmetic(tv, scale)
     rest = (tv.base - shared) + tv.deltas  # θ_k − θ*, (K, P)
     left, right, vectors = {}, {}, {}
-    deltas = exclusive_tensors(tv, rest)
+    deltas = tv.layout.split(rest)
     for name in deltas:
         matrices = as_matrices(name, deltas)
         if matrices is None:
@@ -110,13 +110,6 @@ def twin_of(
         for name, tensor in model.shared_state().items():
             tensor.copy_(shared[name])
     return model.to(next(iter(shared.values())).device)
-
-
-def exclusive_tensors(tv: TaskVectors, rest: Tensor) -> dict[str, Tensor]:
-    """The (K, P) vectors cut into tensors (K, …) by name."""
-    layout = tv.layout
-    spans = zip(layout.names, layout.offsets, layout.offsets[1:], layout.shapes, strict=False)
-    return {name: rest[:, a:b].reshape(len(tv), *shape) for name, a, b, shape in spans}
 
 
 def train_router(

@@ -1,20 +1,16 @@
 """Twin models as safetensors files; what they are is JSON in the header, and beside it."""
 
-import json
 import os
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from mergelib import storage
 from mergelib.checkpoint import CheckpointError, open_checkpoint
+from mergelib.mixtures.headed import read_header, save_headed
 from mergelib.mixtures.twin import twin_of
 from mergelib.mixtures.twin_model import TwinModel
 
-HEADER = "twin"
+KIND = "twin"
 
 
 def save_twin(model: TwinModel, path: str | os.PathLike) -> None:
@@ -22,12 +18,7 @@ def save_twin(model: TwinModel, path: str | os.PathLike) -> None:
     tensors = {f"shared/{name}": t for name, t in model.shared_state().items()}
     tensors |= model.exclusive.tensors()
     tensors |= {f"router/{name}": t for name, t in model.router.state_dict().items()}
-    text = json.dumps({"tasks": model.tasks}, indent=1)
-    whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    with storage.atomic(path) as temporary:
-        save_file(whole, temporary, metadata={"format": "pt", HEADER: text})
-    with storage.atomic(Path(path).with_suffix(".json")) as temporary:
-        temporary.write_text(text + "\n")
+    save_headed(path, tensors, KIND, {"tasks": model.tasks})
 
 
 def load_twin(
@@ -43,11 +34,8 @@ def load_twin(
         for name in checkpoint.shapes:
             kind, _, rest = name.partition("/")
             groups.setdefault(kind, {})[rest] = checkpoint.tensor(name).clone().to(device)
-    with safe_open(path, framework="pt") as file:
-        header = (file.metadata() or {}).get(HEADER)
-    if header is None:
-        raise CheckpointError(f"{path} holds no Twin model: its header does not say what it is")
-    tasks, router = tuple(json.loads(header)["tasks"]), groups.pop("router")
+    tasks = tuple(read_header(path, KIND, "Twin model")["tasks"])
+    router = groups.pop("router")
     try:
         model = twin_of(encoder, tasks, **groups)
     except (KeyError, ValueError) as error:

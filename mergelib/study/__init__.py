@@ -5,7 +5,6 @@ study (profiles, content keys, papermill, the book) lies in the modules beside; 
 mergelib.study --help` lists its commands and the Snakefile calls them.
 """
 
-from mergelib.study.literature import published
 from mergelib.study.results import glue, quote, recall, record
 
-__all__ = ["glue", "published", "quote", "recall", "record"]
+__all__ = ["glue", "quote", "recall", "record"]

@@ -1,22 +1,29 @@
-"""Learning curves that the papers' authors published, from data/published/."""
-
-from pathlib import Path
+"""Numbers that others published, as `data/published/` keeps them; data/README.md says whence."""
 
 import pandas as pd
 
 from mergelib.storage import ROOT
 
-CURVES = ROOT / "data" / "published" / "adaptation_curves.csv"
+FOLDER = ROOT / "data" / "published"
 
 
-def published_curves(path: Path = CURVES) -> dict[str, pd.DataFrame]:
+def published(name: str) -> pd.DataFrame:
+    """The table `data/published/<name>.csv`, blank where a text is. FileNotFoundError names those
+    there are."""
+    path = FOLDER / f"{name}.csv"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.csv")))
+        raise FileNotFoundError(f"no published table {name!r} (known: {known})")
+    return pd.read_csv(path, keep_default_na=False)
+
+
+def published_curves() -> dict[str, pd.DataFrame]:
     """Label → curve (step, accuracy in [0, 1]) of runs on the papers' eight tasks, CLIP ViT-B/32.
 
     A label is the method and, in brackets, what shares a coefficient; the two stages of Concrete
     AdaMerging are joined, the steps counted on. `data/README.md` says where the numbers come from.
-    Raises FileNotFoundError if the file is missing.
     """
-    table = pd.read_csv(path, keep_default_na=False)
+    table = published("adaptation_curves")
     curves = {}
     for (method, by), rows in table.groupby(["method", "by"], sort=False):
         shift, parts = 0, []
