@@ -12,9 +12,9 @@ from instances import exact_classifier, toy_bench
 import mergelib as ml
 from mergelib.adaptation import (
     AdaMergingLearner,
+    ImageClassifier,
     adamerging,
     adapt,
-    image_classifier,
     mean_entropy,
     unlabelled,
 )
@@ -120,7 +120,7 @@ def test_the_gradient_of_a_coefficient_equals_finite_differences(setting):
 def test_weight_gradients_stay_in_one_vector(setting):
     """The tensors' gradients are views of it after the passes of several tasks, not replaced."""
     bench, tv = setting
-    learner = AdaMergingLearner(tv, image_classifier(*bench))
+    learner = AdaMergingLearner(tv, ImageClassifier(*bench))
     learner.begin()
     room = learner.weights.gradient
     for task, stream in unlabelled(bench[2]).items():
@@ -279,7 +279,7 @@ def test_a_missing_head_is_named(setting):
 
 def test_the_logits_are_those_that_are_evaluated(setting):
     (encoder, heads, suite), tv = setting
-    classify = image_classifier(encoder, heads, suite)
+    classify = ImageClassifier(encoder, heads, suite)
     images, state = suite["cats"].test.images, tv.layout.unflatten(tv.base)
     assert torch.equal(
         classify(state, "cats", images), heads["cats"](encode(encoder, images, state))

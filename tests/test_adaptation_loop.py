@@ -6,12 +6,13 @@ import warnings
 import pandas as pd
 import pytest
 import torch
-from instances import toy_suite
+from instances import toy_bench, toy_suite
 
 from mergelib.adaptation import (
     CollapseWarning,
     CollapseWatch,
     Learner,
+    adamerging,
     adapt,
     effective_classes,
     entropy,
@@ -265,3 +266,34 @@ def test_the_watch_goes_on_where_it_was():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         show(third, [(1, 0.05)] * 3)
+
+
+def test_one_pass_for_all_tasks_is_the_sum_of_their_turns():
+    torch.manual_seed(0)
+    parts, tv = toy_bench()
+    kept = {}
+    for together in (False, True):
+        kept[together] = adamerging(parts, tv, steps=4, batch=5, lr=0.05, together=together)
+    apart, joint = kept[False], kept[True]
+    assert torch.allclose(apart.coefficients, joint.coefficients, atol=1e-3)
+    assert not torch.allclose(apart.coefficients, torch.full_like(apart.coefficients, 0.3))
+    for column in ("entropy", "top"):
+        assert apart.history[column].tolist() == pytest.approx(joint.history[column], abs=2e-3)
+
+
+def test_a_pass_for_all_tasks_is_one_call():
+    calls, weight = [], torch.zeros(5, 48, requires_grad=True)
+
+    def logits(images):
+        return (images.flatten(1) / 255 - 0.5) @ weight.T
+
+    def several(batches):
+        calls.append(list(batches))
+        parts = logits(torch.cat(list(batches.values()))).split([len(b) for b in batches.values()])
+        return dict(zip(batches, parts, strict=True))
+
+    learner = Learner({"w": weight}, lambda task, x: logits(x), several)
+    adapt(learner, streams(), 2, batch=3, together=True)
+    assert calls == [list(toy_suite().names)] * 2
+    adapt(learner, streams(), 1, batch=3)
+    assert len(calls) == 2

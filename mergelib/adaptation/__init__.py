@@ -13,7 +13,7 @@ from mergelib.adaptation.mask_learners import MaskLearner, MetaLearner
 from mergelib.adaptation.objective import effective_classes, entropy, mean_entropy
 from mergelib.adaptation.streams import Stream, unlabelled
 from mergelib.adaptation.watch import CollapseWarning, CollapseWatch
-from mergelib.adaptation.weights import WeightLearner, image_classifier
+from mergelib.adaptation.weights import ImageClassifier, WeightLearner
 
 __all__ = [
     "AdaMerged",
@@ -37,7 +37,7 @@ __all__ = [
     "effective_classes",
     "entropy",
     "expected_mask",
-    "image_classifier",
+    "ImageClassifier",
     "mean_entropy",
     "relaxed_mask",
     "unlabelled",

@@ -11,7 +11,7 @@ from torch import Tensor
 from mergelib.adaptation.combination import Combination
 from mergelib.adaptation.loop import Adapted, adapt
 from mergelib.adaptation.streams import Stream, unlabelled
-from mergelib.adaptation.weights import Classify, WeightLearner, image_classifier
+from mergelib.adaptation.weights import Classify, ImageClassifier, WeightLearner
 from mergelib.merging.ties import ties_split
 from mergelib.models.heads import Head
 from mergelib.registration import method
@@ -176,7 +176,7 @@ def inputs_and_model(
     """The unlabelled streams of some tasks, and the logits of the bench's model on them."""
     encoder, heads, suite = parts_of(bench)
     streams = unlabelled(suite, split, seed, tasks)
-    return streams, image_classifier(encoder, heads, suite.subset(tasks))
+    return streams, ImageClassifier(encoder, heads, suite.subset(tasks))
 
 
 def fingerprint(tv: TaskVectors, options: Mapping[str, object]) -> dict[str, list[float]]:

@@ -26,7 +26,9 @@ class Learner:
 
     `trainable` is a module or tensors by name; `logits(task, images)` gives (B, C) for a batch
     of one task. That is enough for a model whose parameters are the ones that are learnt (a
-    router, say). Methods that make weights of something smaller override `begin` and `end`.
+    router, say). `together(batches)`, if there is one, gives the same for batches of several
+    tasks, by name, in one pass. Methods that make weights of something smaller override `begin`
+    and `end`.
     """
 
     batches = 1  # how many batches of each task a step uses
@@ -35,13 +37,20 @@ class Learner:
         self,
         trainable: torch.nn.Module | Mapping[str, Tensor],
         logits: Callable[[str, Tensor], Tensor],
+        together: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] | None = None,
     ) -> None:
         if isinstance(trainable, torch.nn.Module):
             trainable = dict(trainable.named_parameters())
         self.trainable = {n: t for n, t in trainable.items() if t.requires_grad}
         if not self.trainable:
             raise ValueError("nothing to learn: no tensor that requires a gradient")
-        self.logits = logits
+        self.logits, self.together = logits, together
+
+    def predict(self, batches: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The logits of a batch of each task, by name."""
+        if self.together is not None and len(batches) > 1:
+            return self.together(batches)
+        return {task: self.logits(task, images) for task, images in batches.items()}
 
     def begin(self) -> None:
         """Called before the tasks of a step have their turn."""
@@ -93,12 +102,14 @@ def adapt(
     title: str = "adaptation",
     recipe: Mapping[str, object] | None = None,
     cosine: bool = False,
+    together: bool = False,
 ) -> Adapted:
     """Minimise Σ_k mean_batch H(softmax(logits_k)) over the learner's tensors, in place.
 
     `steps` steps of Adam (β = 0.9, 0.999) at rate `lr`, each on `batch` inputs of every task. The
-    tasks have their turn one after the other, so that only one batch's activations are in memory.
-    With `cosine` step t of n has the rate lr · (1 + cos(π t / n)) / 2, t = 0 … n − 1.
+    tasks have their turn one after the other, so that only one batch's activations are in memory;
+    with `together` the batches of all tasks are one pass, which suits small models. With `cosine`
+    step t of n has the rate lr · (1 + cos(π t / n)) / 2, t = 0 … n − 1.
 
     `evaluate` is called before the first step, after every `every`-th and after the last, and its
     table kept; every=0: never. It may read labels; nothing of it comes back to the learner. With
@@ -115,8 +126,9 @@ def adapt(
             f"adaptation needs streams, steps ≥ 0 and batch ≥ 1, not {len(streams)} streams, "
             f"{steps} steps and batches of {batch}"
         )
-    run = Run(learner, streams, lr, batch)
-    settings = {"lr": lr, "batch": batch, "tasks": list(streams), **(recipe or {})}
+    run = Run(learner, streams, lr, batch, together)
+    settings = {"lr": lr, "batch": batch, "together": together, "tasks": list(streams)}
+    settings |= recipe or {}
     if cosine:
         settings["cosine over"] = steps
     if checkpoint is not None and Path(checkpoint).exists():
@@ -149,9 +161,15 @@ class Run:
     """A run of `adapt` as it stands: what a checkpoint holds, and one step after another."""
 
     def __init__(
-        self, learner: Learner, streams: Mapping[str, Stream], lr: float, batch: int
+        self,
+        learner: Learner,
+        streams: Mapping[str, Stream],
+        lr: float,
+        batch: int,
+        together: bool = False,
     ) -> None:
         self.learner, self.streams, self.batch = learner, streams, batch
+        self.turns = [tuple(streams)] if together else [(task,) for task in streams]
         # The fused kernel needs no memory beside the moments.
         self.optimiser = torch.optim.Adam(learner.trainable.values(), lr=lr, fused=True)
         self.watch = CollapseWatch()
@@ -185,21 +203,23 @@ class Run:
         start = (step * self.learner.batches + number) * self.batch
         seen = {}
         self.learner.begin()
-        for task, stream in self.streams.items():
-            logits = self.learner.logits(task, stream.take(start, self.batch))
-            loss = mean_entropy(logits)
-            loss.backward()
-            counts = torch.bincount(logits.detach().argmax(-1), minlength=logits.shape[-1])
-            seen[task] = (loss.detach(), counts)
+        for tasks in self.turns:
+            batches = {task: self.streams[task].take(start, self.batch) for task in tasks}
+            found = self.learner.predict(batches)
+            losses = {task: mean_entropy(logits) for task, logits in found.items()}
+            torch.stack(list(losses.values())).sum().backward()
+            for task, logits in found.items():
+                counts = torch.bincount(logits.detach().argmax(-1), minlength=logits.shape[-1])
+                seen[task] = (losses[task].detach(), counts)
         self.learner.end()
-        found = {task: (float(loss), counts.cpu()) for task, (loss, counts) in seen.items()}
-        for task, (value, _) in found.items():
+        values = {task: (float(loss), counts.cpu()) for task, (loss, counts) in seen.items()}
+        for task, (value, _) in values.items():
             if not abs(value) < float("inf"):
                 raise FloatingPointError(
                     f"the entropy of task {task!r} is {value} at step {step + 1}: "
                     "the learning rate may be too high"
                 )
-        return found
+        return values
 
     def note(self, table: pd.DataFrame) -> None:
         rows = table.to_dict("records")

@@ -54,7 +54,12 @@ class WeightLearner(Learner):
         like: Tensor,
     ) -> None:
         self.form, self.weights = form, Weights(layout, like)
-        super().__init__(trainable, lambda task, x: classify(self.weights.state, task, x))
+        one, several = classify, getattr(classify, "together", None)
+        super().__init__(
+            trainable,
+            lambda task, x: one(self.weights.state, task, x),
+            None if several is None else lambda batches: several(self.weights.state, batches),
+        )
 
     def begin(self) -> None:
         self._formed = self.form(self.weights.values)
@@ -73,22 +78,32 @@ class WeightLearner(Learner):
         del self._formed
 
 
-def image_classifier(encoder: torch.nn.Module, heads: Mapping[str, Head], suite: Suite) -> Classify:
+class ImageClassifier:
     """The logits of an encoder with each task's own head, on uint8 images (B, 3, H, W).
 
     Raises KeyError naming the task if a head is missing.
     """
-    for name in suite.names:
-        if name not in heads:
-            raise KeyError(unknown("head", name, heads, f"suite {suite.name!r}"))
-    device = next(encoder.parameters()).device
-    placed = {name: heads[name].to(device) for name in suite.names}
-    encoder.eval()
 
-    def classify(state: Mapping[str, Tensor], task: str, images: Tensor) -> Tensor:
-        x = normalise_pixels(images.to(device).float() / 255)
-        with mixed_precision(device):
-            features = functional_call(encoder, dict(state), (x,))
-        return placed[task](features)
+    def __init__(self, encoder: torch.nn.Module, heads: Mapping[str, Head], suite: Suite) -> None:
+        for name in suite.names:
+            if name not in heads:
+                raise KeyError(unknown("head", name, heads, f"suite {suite.name!r}"))
+        self.encoder, self.device = encoder.eval(), next(encoder.parameters()).device
+        self.heads = {name: heads[name].to(self.device) for name in suite.names}
 
-    return classify
+    def __call__(self, state: Mapping[str, Tensor], task: str, images: Tensor) -> Tensor:
+        """(B, C) with the tensors `state`."""
+        return self.heads[task](self._features(state, images))
+
+    def together(
+        self, state: Mapping[str, Tensor], batches: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The same for a batch of each task, by name, in one pass of the encoder."""
+        features = self._features(state, torch.cat(list(batches.values())))
+        parts = features.split([len(images) for images in batches.values()])
+        return {task: self.heads[task](f) for task, f in zip(batches, parts, strict=True)}
+
+    def _features(self, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        x = normalise_pixels(images.to(self.device).float() / 255)
+        with mixed_precision(self.device):
+            return functional_call(self.encoder, dict(state), (x,))

@@ -54,6 +54,7 @@ from mergelib.analysis.negation import negation
 from mergelib.analysis.paired import compare, difference, differences, lost_at
 from mergelib.analysis.places import by_block, by_kind, places, tensor_means
 from mergelib.analysis.reversal import gap_parts, reversal
+from mergelib.analysis.routing import routing, routings
 from mergelib.analysis.slopes import slopes
 from mergelib.analysis.task_weights import tuned_task_weights
 from mergelib.analysis.transfer import (
@@ -135,6 +136,8 @@ __all__ = [
     "relaxed_density",
     "restored",
     "reversal",
+    "routing",
+    "routings",
     "seen_at_right_angles",
     "shared_weights",
     "slopes",

@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 import torch
 
-from mergelib.evaluation import mean_interval
+from mergelib.evaluation import evaluate, mean_interval
 from mergelib.workbench import Merge, Workbench, best_scale
 
 
@@ -35,9 +35,16 @@ def tune(
     return Tuned(scale, bench.evaluate(merge(scale=scale), expert=expert))
 
 
-def fixed(bench: Workbench, vector: torch.Tensor, expert: Mapping[str, float]) -> Tuned:
-    """A method without λ, measured on test."""
-    return Tuned(None, bench.evaluate(vector, expert=expert))
+def fixed(
+    bench: Workbench,
+    model: torch.Tensor | torch.nn.Module,
+    expert: Mapping[str, float],
+    limit: int | None = None,
+) -> Tuned:
+    """A method without λ, weights (P,) or a mixture, measured on test (first `limit` images)."""
+    if isinstance(model, torch.Tensor):
+        return Tuned(None, bench.evaluate(model, expert=expert, limit=limit))
+    return Tuned(None, evaluate(model, bench.heads, bench.suite, expert=expert, limit=limit))
 
 
 def over_seeds(

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from mergelib.adaptation.loop import Adapted
+from mergelib.mixtures.model import Mixture
 
 
 def learning_curve(run: Adapted, passes: Mapping[str, int] | int = 1) -> pd.DataFrame:
@@ -42,42 +44,55 @@ def accuracy_at(curve: pd.DataFrame, passes: int) -> float:
 @dataclass(frozen=True)
 class Stopped:
     """A run that was looked at with labels: its `run`, its `learning_curve` and, of the look with
-    the highest mean accuracy (the first of equals), the `step` and the weights (P,)."""
+    the highest mean accuracy (the first of equals), the `step` and the weights (P,), or the
+    mixture."""
 
     run: Adapted
     curve: pd.DataFrame
     step: int
-    weights: Tensor
+    weights: Tensor | Mixture
 
 
 def stopped(
     learn: Callable[..., Adapted],
-    look: Callable[[Tensor], pd.DataFrame],
+    look: Callable[[Tensor], pd.DataFrame] | Callable[[Mixture], pd.DataFrame],
     every: int,
     passes: Mapping[str, int] | int = 1,
 ) -> Stopped:
     """Run `learn(evaluate=…, every=…)`, an adaptation with all else bound, and keep the best.
 
-    `look` takes weights (P,) to an `evaluate` table, say of a part of val: the labels choose when
-    to stop, and nothing else. The run goes through all its steps whatever is seen. `passes` is
-    that of `learning_curve`. Raises ValueError for `every` below 1.
+    `look` takes weights (P,), or of a mixture the model, to an `evaluate` table, say of a part of
+    val: the labels choose when to stop, and nothing else. The run goes through all its steps
+    whatever is seen; the routers of its mixture, `weights`, are then those of the best look.
+    `passes` is that of `learning_curve`. Raises ValueError for `every` below 1.
     """
     if every < 1:
         raise ValueError(f"every must be at least 1 step, not {every}")
     means: list[float] = []
     best: list = [0, None]
 
-    def evaluate(vector: Tensor) -> pd.DataFrame:
-        table = look(vector)
+    def evaluate(model: Tensor | Mixture) -> pd.DataFrame:
+        table = look(model)
         # Rounded, so that sums of the same numbers in another order are equals.
         means.append(round(float(table["accuracy"].mean()), 9))
         if max(means[:-1], default=-1.0) < means[-1]:
-            best[:] = [len(means) - 1, vector.clone()]
+            best[:] = [len(means) - 1, _copy(model)]
         return table
 
     run = learn(evaluate=evaluate, every=every)
-    curve = learning_curve(run, passes)
-    return Stopped(run, curve, int(curve["step"].iloc[best[0]]), best[1])
+    curve, kept = learning_curve(run, passes), best[1]
+    if isinstance(kept, list):
+        torch.nn.ModuleList(run.model.routers).load_state_dict(kept[0])
+        kept = run.model
+    return Stopped(run, curve, int(curve["step"].iloc[best[0]]), kept)
+
+
+def _copy(model: Tensor | Mixture) -> Tensor | list[dict[str, Tensor]]:
+    """Weights, or of a mixture what is learnt, in memory of its own."""
+    if isinstance(model, Tensor):
+        return model.clone()
+    state = torch.nn.ModuleList(model.routers).state_dict()
+    return [{name: tensor.clone() for name, tensor in state.items()}]
 
 
 def entropy_change(run: Adapted, window: int = 5) -> pd.DataFrame:

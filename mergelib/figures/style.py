@@ -9,6 +9,7 @@ import matplotlib as mpl
 BLACK, GREY = "#000000", "#7f7f7f"
 ORANGE, SKY, GREEN, YELLOW = "#e69f00", "#56b4e9", "#009e73", "#d9c400"
 BLUE, VERMILION, PURPLE, BROWN, INDIGO = "#0072b2", "#d55e00", "#cc79a7", "#8c564b", "#332288"
+WINE, TEAL = "#882255", "#44aa99"
 
 METHOD_STYLES = {
     "base": (GREY, "o"),
@@ -22,6 +23,8 @@ METHOD_STYLES = {
     "adamerging": (PURPLE, "X"),
     "concrete": (YELLOW, "h"),
     "wemoe": (VERMILION, "p"),
+    "ewemoe": (WINE, "H"),
+    "twin": (TEAL, ">"),
 }
 SEQUENTIAL, DIVERGING = "cividis", "RdBu_r"
 WIDTH = 7.0

@@ -11,7 +11,7 @@ from mergelib import methods
 from mergelib.adaptation.adamerging import Bench, fingerprint, parts_of
 from mergelib.adaptation.loop import Adapted, Learner, adapt
 from mergelib.adaptation.streams import unlabelled
-from mergelib.adaptation.weights import image_classifier
+from mergelib.adaptation.weights import ImageClassifier
 from mergelib.mixtures.model import Mixture, Plan, Start, upscale
 from mergelib.task_vectors import TaskVectors
 
@@ -66,8 +66,11 @@ def learn_routers(
     """Upscale the bench's encoder and adapt the routers: what all learnt mixtures do.
 
     The routers' inputs, if they are standardised, are so over the first images of each task's
-    stream. Raises what `upscale` and `adapt` raise.
+    stream. Raises what `upscale` and `adapt` raise, and ValueError for routing by batch with the
+    option `together`, where a batch holds all tasks.
     """
+    if plan["routing"] == "batch" and options.get("together"):
+        raise ValueError("batches of all tasks in one pass cannot be routed batch by batch")
     encoder, heads, suite = parts_of(bench)
     streams = unlabelled(suite, split, seed, tv.tasks)
     classify_by = suite.subset(tv.tasks)
@@ -76,9 +79,13 @@ def learn_routers(
         counts = {name: min(STANDARDISED_ON, len(s.images)) for name, s in streams.items()}
         images = [stream.take(0, counts[name]) for name, stream in streams.items()]
         model.fit_standardisation(torch.cat(images))
-    classify = image_classifier(model, heads, classify_by)
+    classify = ImageClassifier(model, heads, classify_by)
     routers = torch.nn.ModuleList(model.routers)
-    learner = Learner(routers, lambda task, images: classify({}, task, images))
+    learner = Learner(
+        routers,
+        lambda task, images: classify({}, task, images),
+        lambda batches: classify.together({}, batches),
+    )
     evaluate: Callable[[Mixture], pd.DataFrame] | None = options.pop("evaluate", None)
     recipe = {
         **recipe,
