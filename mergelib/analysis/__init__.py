@@ -19,6 +19,7 @@ from mergelib.analysis.consistency import (
     gap_by_scale,
     interference_pairs,
 )
+from mergelib.analysis.cost import by_cost, costs, file_bytes, frontier, latencies, multiply_adds
 from mergelib.analysis.deployment import deployment_spread, deployments
 from mergelib.analysis.disentanglement import (
     disentanglement_error,
@@ -42,7 +43,7 @@ from mergelib.analysis.learning import (
     learning_curve,
     stopped,
 )
-from mergelib.analysis.literature import published, published_curves
+from mergelib.analysis.literature import published, published_curves, published_kept
 from mergelib.analysis.loss_plane import loss_plane
 from mergelib.analysis.masks import (
     kept_by_magnitude,
@@ -51,10 +52,10 @@ from mergelib.analysis.masks import (
     relaxed_density,
 )
 from mergelib.analysis.negation import negation
-from mergelib.analysis.paired import compare, difference, differences, lost_at
+from mergelib.analysis.paired import answers, compare, difference, differences, lost_at
 from mergelib.analysis.places import by_block, by_kind, places, tensor_means
 from mergelib.analysis.reversal import gap_parts, reversal
-from mergelib.analysis.routing import routing, routings
+from mergelib.analysis.routing import named_tasks, routing, routings
 from mergelib.analysis.slopes import slopes
 from mergelib.analysis.task_weights import tuned_task_weights
 from mergelib.analysis.transfer import (
@@ -82,11 +83,13 @@ __all__ = [
     "accuracy_at",
     "accuracy_by_model",
     "agreement",
+    "answers",
     "awd_weights",
     "binned",
     "borrowed",
     "by_alpha",
     "by_block",
+    "by_cost",
     "by_depth",
     "by_kind",
     "by_task",
@@ -95,6 +98,7 @@ __all__ = [
     "coefficient_pairs",
     "compare",
     "consistency",
+    "costs",
     "deployment_spread",
     "deployments",
     "difference",
@@ -105,9 +109,11 @@ __all__ = [
     "entropy_change",
     "error_at_one",
     "expert_tables",
+    "file_bytes",
     "fixed",
     "forgotten",
     "friendly_and_hostile",
+    "frontier",
     "gap_by_count",
     "gap_by_scale",
     "gap_parts",
@@ -115,6 +121,7 @@ __all__ = [
     "interference_pairs",
     "kept_by_magnitude",
     "kept_by_tensor",
+    "latencies",
     "learning_curve",
     "least_by",
     "loss_plane",
@@ -122,6 +129,8 @@ __all__ = [
     "masked_experts",
     "mean_by_count",
     "most_by",
+    "multiply_adds",
+    "named_tasks",
     "negation",
     "normalised",
     "off_diagonal",
@@ -131,6 +140,7 @@ __all__ = [
     "places",
     "published",
     "published_curves",
+    "published_kept",
     "rank_correlations",
     "redundant_share",
     "relaxed_density",

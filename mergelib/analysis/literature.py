@@ -34,3 +34,19 @@ def published_curves() -> dict[str, pd.DataFrame]:
         curve = joined.assign(accuracy=joined["mean_accuracy"] / 100)[["stage", "step", "accuracy"]]
         curves[f"{method} ({by})" if by else method] = curve
     return curves
+
+
+def published_kept() -> dict[str, pd.DataFrame]:
+    """Model → accuracy in [0, 1] of E-WEMoE by the share `kept` of its task vectors, rising, on
+    the papers' eight tasks, with routers of two layers.
+
+    `data/README.md` says where the numbers come from.
+    """
+    table = published("ewemoe_kept")
+    table = table[table["router"] == "two layers"]
+    return {
+        model: rows.assign(accuracy=rows["mean_accuracy"] / 100)
+        .sort_values("kept", ignore_index=True)
+        .loc[:, ["kept", "accuracy"]]
+        for model, rows in table.groupby("model", sort=False)
+    }

@@ -11,6 +11,7 @@ from mergelib.adaptation.streams import derived_seed
 from mergelib.analysis.losses import images_of
 from mergelib.evaluation import accuracy_row, encode
 from mergelib.mixtures.model import Mixture
+from mergelib.mixtures.twin_model import TwinModel
 from mergelib.workbench import Workbench
 
 
@@ -62,6 +63,20 @@ def routing(
     if len(set(parts)) < len(parts):
         parts = tuple(f"block {part.site.block}, {part.site.kind}" for part in model.parts)
     return Routing(tasks, parts, torch.stack(means).numpy(), torch.stack(first).numpy())
+
+
+def named_tasks(
+    bench: Workbench, model: Mixture | TwinModel, split: str = "test", limit: int | None = None
+) -> pd.DataFrame:
+    """Of each task's first `limit` images the share whose largest λ, mean over the parts, is that
+    of their own task: columns task, named."""
+    tasks = model.tasks if isinstance(model, TwinModel) else model.plan.tasks
+    rows = []
+    for number, task in enumerate(tasks):
+        found = model.coefficients(images_of(bench, task, split, limit).images).mean(1)
+        named = (found.argmax(-1) == number).double().mean().item()
+        rows.append({"task": task, "named": named})
+    return pd.DataFrame(rows)
 
 
 def routings(

@@ -23,6 +23,7 @@ from mergelib.figures.consistency import (
     interference_scatter,
     reversal_dots,
 )
+from mergelib.figures.costs import cost_frontier, share_curves
 from mergelib.figures.disentanglement import disentanglement_maps
 from mergelib.figures.images import contact_sheet
 from mergelib.figures.masks import expert_masks, mask_map, relaxed_densities
@@ -40,6 +41,7 @@ __all__ = [
     "coefficients_compared",
     "contact_sheet",
     "cosine_matrix",
+    "cost_frontier",
     "curves_beside",
     "depth_profile",
     "disentanglement_maps",
@@ -61,6 +63,7 @@ __all__ = [
     "right_angle_figure",
     "scale_curve",
     "scale_curves",
+    "share_curves",
     "sure_and_right",
     "use_style",
 ]

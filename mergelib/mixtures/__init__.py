@@ -12,7 +12,7 @@ from mergelib.mixtures.layers import WeightEnsemblingLinear, WeightEnsemblingMLP
 from mergelib.mixtures.learning import MixtureAdapted
 from mergelib.mixtures.model import Mixture, Plan, Start, upscale
 from mergelib.mixtures.router import Gate, Router
-from mergelib.mixtures.twin import TwinMerged, twin_merging
+from mergelib.mixtures.twin import TwinMerged, recompressed, twin_merging
 from mergelib.mixtures.twin_file import load_twin, save_twin
 from mergelib.mixtures.twin_model import TwinModel
 from mergelib.mixtures.wemoe import wemoe
@@ -34,6 +34,7 @@ __all__ = [
     "load_mixture",
     "load_twin",
     "prune",
+    "recompressed",
     "save_mixture",
     "save_twin",
     "twin_merging",

@@ -95,6 +95,16 @@ def twin_model(
     return twin_of(encoder, tv.tasks, tv.layout.unflatten(shared), left, right, vectors)
 
 
+def recompressed(
+    model: TwinModel, encoder: torch.nn.Module, tv: TaskVectors, scale: float, rank: float
+) -> TwinModel:
+    """The shared expert of λ = `scale` and the router of `model`, which was trained with it, with
+    exclusive vectors of another rank: the router reads the shared expert only."""
+    other = twin_model(encoder, tv, scale, rank)
+    other.router.load_state_dict(model.router.state_dict())
+    return other.eval()
+
+
 def twin_of(
     encoder: torch.nn.Module,
     tasks: tuple[str, ...],
