@@ -37,13 +37,14 @@ from mergelib.analysis.growth import growth, mean_by_count
 from mergelib.analysis.learning import (
     Stopped,
     accuracy_at,
+    best_of,
     changes,
     entropy_change,
     learning_curve,
     stopped,
 )
 from mergelib.analysis.literature import published, published_curves
-from mergelib.analysis.loss_plane import loss_plane
+from mergelib.analysis.loss_plane import loss_plane, plane_minima
 from mergelib.analysis.masks import (
     kept_by_magnitude,
     kept_by_tensor,
@@ -51,7 +52,7 @@ from mergelib.analysis.masks import (
     relaxed_density,
 )
 from mergelib.analysis.negation import negation
-from mergelib.analysis.paired import compare, difference, differences, lost_at
+from mergelib.analysis.paired import compare, difference, differences, lost_at, measured
 from mergelib.analysis.places import by_block, by_kind, places, tensor_means
 from mergelib.analysis.reversal import gap_parts, reversal
 from mergelib.analysis.routing import routing, routings
@@ -83,6 +84,7 @@ __all__ = [
     "accuracy_by_model",
     "agreement",
     "awd_weights",
+    "best_of",
     "binned",
     "borrowed",
     "by_alpha",
@@ -121,6 +123,7 @@ __all__ = [
     "lost_at",
     "masked_experts",
     "mean_by_count",
+    "measured",
     "most_by",
     "negation",
     "normalised",
@@ -129,6 +132,7 @@ __all__ = [
     "own_task",
     "percent",
     "places",
+    "plane_minima",
     "published",
     "published_curves",
     "rank_correlations",

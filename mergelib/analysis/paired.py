@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from torch import Tensor
+from torch.nn import Module
 
 from mergelib.analysis.losses import images_of
 from mergelib.evaluation import Z95, accuracy_row, predict
@@ -62,14 +63,26 @@ def compare(
     return results
 
 
+def measured(
+    bench: Workbench, models: Mapping[str, Tensor | Module], limit: int | None = None
+) -> dict[str, Compared]:
+    """Finished models, weights (P,) or mixtures, on the first `limit` test images a task."""
+    return {
+        name: Compared(None, None, answered_right(bench, model, limit=limit))
+        for name, model in models.items()
+    }
+
+
 def answered_right(
-    bench: Workbench, vector: Tensor, split: str = "test", limit: int | None = None
+    bench: Workbench, model: Tensor | Module, split: str = "test", limit: int | None = None
 ) -> dict[str, Tensor]:
-    """Per task, on which images (n,) bool the model with weights `vector` (P,) is right."""
-    weights, right = bench.tv.layout.unflatten(vector), {}
+    """Per task, on which images (n,) bool a model, weights (P,) or a mixture, is right."""
+    encoder, weights, right = model, None, {}
+    if isinstance(model, Tensor):
+        encoder, weights = bench.encoder, bench.tv.layout.unflatten(model)
     for name in bench.suite.names:
         data = images_of(bench, name, split, limit)
-        right[name] = predict(bench.encoder, bench.heads[name], data.images, weights) == data.labels
+        right[name] = predict(encoder, bench.heads[name], data.images, weights) == data.labels
     return right
 
 
