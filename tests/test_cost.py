@@ -157,7 +157,7 @@ def test_answers_of_a_mixture_at_its_start_are_those_of_its_weights():
     bench = vit_bench()
     merged = bench.tv.base + 0.3 * bench.tv.sum()
     model = upscale(bench.encoder, bench.tv, merged, depth=1, start=Start(0.3))
-    one, other = (analysis.answers(bench, m, limit=10) for m in (merged, model))
+    one, other = analysis.measured(bench, {"one": merged, "two": model}, limit=10).values()
     assert all(len(r) == 10 for r in one.right.values())
     assert all((one.right[k] == other.right[k]).all() for k in one.right)
     assert analysis.difference(one, other) == (0, 0)

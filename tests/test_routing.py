@@ -38,6 +38,10 @@ def test_means_and_first_choices_are_those_of_the_images(bench, model):
         both = (found.first[i, 0] + found.first[i, 1]) / 2
         assert found.first_choice().loc[task].tolist() == pytest.approx(both.tolist())
         assert sum(both) == pytest.approx(1)
+    task, other, share = found.most_mistaken()
+    shares = found.first_choice()
+    assert share == shares.loc[task, other] and task != other
+    assert all(shares.iloc[i, k] <= share for i in range(3) for k in range(3) if i != k)
 
 
 def test_a_batch_of_one_is_routed_as_an_image_by_itself(bench, model):

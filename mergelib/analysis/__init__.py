@@ -19,7 +19,14 @@ from mergelib.analysis.consistency import (
     gap_by_scale,
     interference_pairs,
 )
-from mergelib.analysis.cost import by_cost, costs, file_bytes, frontier, latencies, multiply_adds
+from mergelib.analysis.cost import (
+    by_cost,
+    costs,
+    file_bytes,
+    frontier,
+    latencies,
+    multiply_adds,
+)
 from mergelib.analysis.deployment import deployment_spread, deployments
 from mergelib.analysis.disentanglement import (
     disentanglement_error,
@@ -38,13 +45,14 @@ from mergelib.analysis.growth import growth, mean_by_count
 from mergelib.analysis.learning import (
     Stopped,
     accuracy_at,
+    best_of,
     changes,
     entropy_change,
     learning_curve,
     stopped,
 )
 from mergelib.analysis.literature import published, published_curves, published_kept
-from mergelib.analysis.loss_plane import loss_plane
+from mergelib.analysis.loss_plane import loss_plane, plane_minima
 from mergelib.analysis.masks import (
     kept_by_magnitude,
     kept_by_tensor,
@@ -52,7 +60,7 @@ from mergelib.analysis.masks import (
     relaxed_density,
 )
 from mergelib.analysis.negation import negation
-from mergelib.analysis.paired import answers, compare, difference, differences, lost_at
+from mergelib.analysis.paired import compare, difference, differences, lost_at, measured
 from mergelib.analysis.places import by_block, by_kind, places, tensor_means
 from mergelib.analysis.reversal import gap_parts, reversal
 from mergelib.analysis.routing import named_tasks, routing, routings
@@ -83,8 +91,8 @@ __all__ = [
     "accuracy_at",
     "accuracy_by_model",
     "agreement",
-    "answers",
     "awd_weights",
+    "best_of",
     "binned",
     "borrowed",
     "by_alpha",
@@ -128,6 +136,7 @@ __all__ = [
     "lost_at",
     "masked_experts",
     "mean_by_count",
+    "measured",
     "most_by",
     "multiply_adds",
     "named_tasks",
@@ -138,6 +147,7 @@ __all__ = [
     "own_task",
     "percent",
     "places",
+    "plane_minima",
     "published",
     "published_curves",
     "published_kept",

@@ -95,6 +95,11 @@ def _copy(model: Tensor | Mixture) -> Tensor | list[dict[str, Tensor]]:
     return [{name: tensor.clone() for name, tensor in state.items()}]
 
 
+def best_of(runs: Mapping[object, Stopped]) -> object:
+    """The key of the run whose best look is highest; the first of equals."""
+    return max(runs, key=lambda key: round(float(runs[key].curve["accuracy"].max()), 9))
+
+
 def entropy_change(run: Adapted, window: int = 5) -> pd.DataFrame:
     """Of each task the mean entropy over the first and the last `window` steps, and on how many
     classes predictions fell then: columns task, entropy_before, entropy_after, classes_before,

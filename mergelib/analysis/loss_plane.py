@@ -20,6 +20,31 @@ class LossPlane:
     loss: np.ndarray
 
 
+@dataclass(frozen=True)
+class PlaneMinima:
+    """Where the losses of a plane are least, at the points of its grid.
+
+    `own` ((α1, α2), …): of each task's own loss; `common` (α1, α2): of the mean of the two.
+    `regret`: what each task loses at the common point beside its own, in nats.
+    """
+
+    own: tuple[tuple[float, float], tuple[float, float]]
+    common: tuple[float, float]
+    regret: tuple[float, float]
+
+
+def plane_minima(plane: LossPlane) -> PlaneMinima:
+    """The minima of a plane's losses and the price of one point for both tasks."""
+
+    def least(loss: np.ndarray) -> tuple[int, int]:
+        return np.unravel_index(loss.argmin(), loss.shape)
+
+    places = [least(loss) for loss in (*plane.loss, plane.loss.mean(0))]
+    points = [tuple(float(plane.alphas[i]) for i in place) for place in places]
+    regret = (float(loss[places[2]] - loss.min()) for loss in plane.loss)
+    return PlaneMinima(tuple(points[:2]), points[2], tuple(regret))
+
+
 @torch.no_grad()
 def loss_plane(
     bench: Workbench,

@@ -63,11 +63,14 @@ def compare(
     return results
 
 
-def answers(
-    bench: Workbench, model: Tensor | Module, split: str = "test", limit: int | None = None
-) -> Compared:
-    """A model without λ, weights (P,) or a mixture, on the first `limit` images of each task."""
-    return Compared(None, None, answered_right(bench, model, split, limit))
+def measured(
+    bench: Workbench, models: Mapping[str, Tensor | Module], limit: int | None = None
+) -> dict[str, Compared]:
+    """Finished models, weights (P,) or mixtures, on the first `limit` test images a task."""
+    return {
+        name: Compared(None, None, answered_right(bench, model, limit=limit))
+        for name, model in models.items()
+    }
 
 
 def answered_right(

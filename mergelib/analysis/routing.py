@@ -37,6 +37,13 @@ class Routing:
         own = np.arange(len(self.tasks))
         return pd.DataFrame(self.first[own, :, own], self.tasks, self.parts)
 
+    def most_mistaken(self) -> tuple[str, str, float]:
+        """(task, other, share): the task whose images most often have another's vector first."""
+        shares = self.first.mean(1)
+        np.fill_diagonal(shares, -1.0)
+        task, other = np.unravel_index(shares.argmax(), shares.shape)
+        return self.tasks[task], self.tasks[other], float(shares[task, other])
+
     def by_part(self) -> dict[str, pd.DataFrame]:
         """The mean λ of each part: rows are tasks of images, columns task vectors."""
         return {

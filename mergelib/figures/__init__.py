@@ -27,6 +27,7 @@ from mergelib.figures.costs import cost_frontier, share_curves
 from mergelib.figures.disentanglement import disentanglement_maps
 from mergelib.figures.images import contact_sheet
 from mergelib.figures.masks import expert_masks, mask_map, relaxed_densities
+from mergelib.figures.mixtures import first_choices, mixture_schematic, routing_maps
 from mergelib.figures.planes import loss_plane
 from mergelib.figures.style import METHOD_STYLES, method_style, use_style
 from mergelib.figures.training import pretraining_curve
@@ -47,6 +48,7 @@ __all__ = [
     "disentanglement_maps",
     "entropy_and_loss",
     "expert_masks",
+    "first_choices",
     "gap_curves",
     "gap_dots",
     "growth_curve",
@@ -55,12 +57,14 @@ __all__ = [
     "loss_plane",
     "mask_map",
     "method_style",
+    "mixture_schematic",
     "objective_curve",
     "pretraining_curve",
     "redundant_by_depth",
     "relaxed_densities",
     "reversal_dots",
     "right_angle_figure",
+    "routing_maps",
     "scale_curve",
     "scale_curves",
     "share_curves",

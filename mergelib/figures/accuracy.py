@@ -30,8 +30,10 @@ def accuracy_dots(tables: Mapping[str, pd.DataFrame], labels: Mapping[str, str])
     return figure
 
 
-def accuracy_matrix(matrix: pd.DataFrame, row_title: str, column_title: str):
-    """A heat map of accuracies in [0, 1] with the number (%) in each cell; returns the figure."""
+def accuracy_matrix(
+    matrix: pd.DataFrame, row_title: str, column_title: str, label: str = "accuracy (%)"
+):
+    """A heat map of shares in [0, 1] with the number (%) in each cell; returns the figure."""
     rows, columns = matrix.shape
     figure, axis = plt.subplots(figsize=(min(WIDTH, 0.66 * columns + 1.6), 0.42 * rows + 1.1))
     values = 100 * matrix.to_numpy()
@@ -52,7 +54,7 @@ def accuracy_matrix(matrix: pd.DataFrame, row_title: str, column_title: str):
     axis.set(xlabel=column_title, ylabel=row_title)
     axis.grid(False)
     axis.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axis, label="accuracy (%)", shrink=0.9)
+    figure.colorbar(image, ax=axis, label=label, shrink=0.9)
     return figure
 
 
