@@ -161,3 +161,27 @@ def test_answers_of_a_mixture_at_its_start_are_those_of_its_weights():
     assert all(len(r) == 10 for r in one.right.values())
     assert all((one.right[k] == other.right[k]).all() for k in one.right)
     assert analysis.difference(one, other) == (0, 0)
+
+
+def accuracies(*shares, n=100):
+    rows = [{"task": str(i), "n": n, "accuracy": share} for i, share in enumerate(shares)]
+    return pd.DataFrame(rows)
+
+
+def test_accuracies_stand_beside_the_costs_they_were_said_to_have():
+    spent = pd.DataFrame({"stored": [7, 9]}, ["one", "two"])
+    tables = {"two": accuracies(0.4, 0.6), "other": accuracies(0.5, 0.5)}
+    found = analysis.by_cost(tables, spent, {"other": "one"})
+    assert found.index.tolist() == ["two", "other"] and found["stored"].tolist() == [9, 7]
+    assert found["accuracy"].tolist() == [0.5, 0.5]
+    half = 1.96 * (0.5**2 / 200) ** 0.5
+    assert found.loc["other", "high"] == pytest.approx(0.5 + half, abs=1e-4)
+    with pytest.raises(KeyError):
+        analysis.by_cost(tables, spent, {})
+
+
+def test_means_keep_their_keys_in_order():
+    found = analysis.means({0.3: accuracies(0.4, 0.6), 0.1: accuracies(0.2, 0.2)}, "kept")
+    assert found.columns.tolist() == ["kept", "accuracy", "low", "high"]
+    assert found["kept"].tolist() == [0.3, 0.1]
+    assert found["accuracy"].tolist() == pytest.approx([0.5, 0.2])

@@ -90,3 +90,16 @@ def test_a_mixture_learns_the_same_from_all_tasks_at_once(bench):
     for one, other in zip(apart, joint, strict=True):
         assert torch.allclose(one.weight, other.weight, atol=2e-3)
         assert one.weight.abs().max() > 0.01
+
+
+def test_an_image_names_the_task_of_its_largest_mean_coefficient(bench, model):
+    found = analysis.named_tasks(bench, model, limit=6).set_index("task")["named"]
+    for i, task in enumerate(NAMES):
+        rows = [model.coefficients(x[None])[0].mean(0) for x in bench.suite[task].test.images[:6]]
+        right = sum(int(row.argmax()) == i for row in rows)
+        assert found[task] == pytest.approx(right / 6)
+    twin = ml.mixtures.twin_merging(bench, bench.tv, epochs=0, progress=False).model
+    with torch.no_grad():
+        twin.router.layers[-1].weight.zero_()
+        twin.router.layers[-1].bias.copy_(torch.tensor([0.0, 2.0, 1.0]))
+    assert analysis.named_tasks(bench, twin)["named"].tolist() == [0, 1, 0]

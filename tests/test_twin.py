@@ -9,7 +9,7 @@ from vit_bench import vit, vit_bench
 import mergelib as ml
 from mergelib.checkpoint import CheckpointError
 from mergelib.evaluation import evaluate
-from mergelib.mixtures import load_twin, save_twin, twin_merging
+from mergelib.mixtures import load_twin, recompressed, save_twin, twin_merging
 from mergelib.mixtures.exclusive import factors
 from mergelib.mixtures.twin import task_tokens, twin_model
 from mergelib.models.encoders import normalise_pixels
@@ -185,3 +185,17 @@ def test_numbers_out_of_range_are_named(bench):
         twin_merging(bench, bench.tv, epochs=-1)
     with pytest.raises(ValueError, match="share of the singular values"):
         twin_merging(bench, bench.tv, rank=2)
+
+
+def test_another_rank_has_the_same_router_and_shared_expert(bench):
+    found = twin_merging(bench, bench.tv, scale=0.3, rank=0.2, epochs=2, batch=16, progress=False)
+    other = recompressed(found.model, bench.encoder, bench.tv, 0.3, 1.0)
+    images = bench.suite["ants"].test.images
+    assert torch.equal(found.model.coefficients(images), other.coefficients(images))
+    for name, tensor in found.model.shared_state().items():
+        assert torch.equal(tensor, other.shared_state()[name])
+    assert other.sizes()["exclusive"] > found.model.sizes()["exclusive"]
+    x, mix = normalise_pixels(images[:3].float() / 255), torch.eye(3)
+    whole = twin_model(bench.encoder, bench.tv, 0.3, 1.0)
+    with torch.no_grad():
+        torch.testing.assert_close(other.mixed(x, mix), whole.mixed(x, mix))

@@ -5,6 +5,7 @@ from mergelib.analysis.coefficients import awd_weights, coefficient_pairs, share
 from mergelib.analysis.comparison import (
     Tuned,
     fixed,
+    means,
     normalised,
     over_seeds,
     percent,
@@ -136,6 +137,7 @@ __all__ = [
     "lost_at",
     "masked_experts",
     "mean_by_count",
+    "means",
     "measured",
     "most_by",
     "multiply_adds",

@@ -105,6 +105,12 @@ def summary(results: Mapping[str, Tuned]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("method")
 
 
+def means(tables: Mapping[object, pd.DataFrame], name: str) -> pd.DataFrame:
+    """One row a table: its key in the column `name`, mean accuracy, 95 % interval (low, high)."""
+    rows = [[key, *mean_interval(table)] for key, table in tables.items()]
+    return pd.DataFrame(rows, columns=[name, "accuracy", "low", "high"])
+
+
 def percent(table: pd.DataFrame) -> pd.DataFrame:
     """A copy for reading: columns of shares (0–1) as per cent, one decimal; others as they are."""
     shown, apart = table.copy(), {"scale", "λ", "n"}

@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mergelib.evaluation import encode, mean_interval
+from mergelib.analysis.comparison import means
+from mergelib.evaluation import encode
 from mergelib.mixtures.exclusive import Exclusive
 from mergelib.mixtures.files import save_mixture
 from mergelib.mixtures.model import Mixture
@@ -140,12 +141,9 @@ def by_cost(
     `tables` are `evaluate` tables, `spent` is a table of `costs`, `rows` says in which of its rows
     a label's costs stand (default: in that of its own name).
     """
-    found = {}
-    for label, table in tables.items():
-        accuracy, low, high = mean_interval(table)
-        means = {"accuracy": accuracy, "low": low, "high": high}
-        found[label] = {**means, **spent.loc[rows.get(label, label)]}
-    return pd.DataFrame(found).T.rename_axis("method")
+    found = means(tables, "method").set_index("method")
+    own = spent.loc[[rows.get(label, label) for label in found.index]]
+    return found.join(own.set_axis(found.index))
 
 
 def frontier(table: pd.DataFrame, cost: str, gain: str = "accuracy") -> pd.DataFrame:
