@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from mergelib.figures.style import BLACK, GREY, WIDTH, method_style
 
@@ -40,7 +41,7 @@ def share_curves(
         for (name, level), line in zip((levels or {}).get(title, {}).items(), LINES, strict=False):
             look = {"color": GREY, "linewidth": 1, "linestyle": line}
             handles[name] = axis.axhline(100 * level, **look)
-        axis.set_xscale("log")
+        _logarithmic(axis)
         axis.set(xlabel=label, ylabel="mean accuracy (%)", title=title)
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)
     return figure
@@ -71,8 +72,18 @@ def cost_frontier(
             look = {**method_style(method), "linewidth": 0.6, "elinewidth": 1}
             name = rows.index[0].partition(",")[0]
             handles[name] = axis.errorbar(rows[column] / 1e6, y, yerr=bars, **look)
-        axis.set_xscale("log")
+        _logarithmic(axis)
         axis.set(xlabel=f"{column} (millions)")
     axes[0, 0].set_ylabel("mean accuracy on test (%)")
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
     return figure
+
+
+def _logarithmic(axis) -> None:
+    """A logarithmic x axis with plain numbers at 1, 2 and 5 of a decade, or at 1 of several."""
+    low, high = axis.xaxis.get_data_interval()
+    axis.set_xscale("log")
+    subs = (1, 2, 5) if high < 100 * low else (1,)
+    axis.xaxis.set_major_locator(LogLocator(subs=subs))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
