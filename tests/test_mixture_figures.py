@@ -36,17 +36,8 @@ def test_first_choices_are_shares_in_per_cent():
     matrix = table([[0.5, 0.25, 0.25], [0.0, 1.0, 0.0], [0.2, 0.2, 0.6]])
     own = pd.DataFrame([[0.4, 0.6], [1.0, 1.0], [0.7, 0.5]], TASKS, ["block 0", "block 1"])
     left, right = figures.first_choices(matrix, own).axes
-    assert [text.get_text() for text in left.texts] == [
-        "50",
-        "25",
-        "25",
-        "0",
-        "100",
-        "0",
-        "20",
-        "20",
-        "60",
-    ]
+    numbers = [float(text.get_text()) for text in left.texts]
+    assert numbers == [50, 25, 25, 0, 100, 0, 20, 20, 60]
     drawn = lines(right)
     assert drawn["mean of the tasks"][1].tolist() == pytest.approx([70, 70])
     assert drawn["chance"][1][0] == pytest.approx(100 / 3)
