@@ -20,7 +20,6 @@ help:
 
 book: $(INSTALLED)
 	@"$(BIN)/python" -m snakemake --cores $(JOBS) --config profile=$(PROFILE)
-	@echo "The book of profile $(PROFILE): _build/html/index.html"
 
 test: $(INSTALLED)
 	"$(BIN)/ruff" check .

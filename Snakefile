@@ -63,15 +63,29 @@ SUITE = shown(prepared_path(PROFILE, "suite"))
 EXPERT = shown(prepared_path(PROFILE, "experts", "{task}"))
 
 
-rule book:
-    input:
-        expand(EXECUTED, notebook=PLAN.notebooks),
-    output:
-        "_build/html/index.html",
-    params:
-        key=PLAN.book,
-    shell:
-        "{STUDY} book --profile {PROFILE}"
+if PLAN.profile.whole:
+    MADE = "The book of profile {}: _build/html/index.html"
+
+    rule book:
+        input:
+            expand(EXECUTED, notebook=PLAN.notebooks),
+        output:
+            "_build/html/index.html",
+        params:
+            key=PLAN.book,
+        shell:
+            "{STUDY} book --profile {PROFILE}"
+
+else:
+    MADE = "The numbers of profile {0}: results/{0}"
+
+    rule numbers:
+        input:
+            expand(EXECUTED, notebook=PLAN.notebooks),
+
+
+onsuccess:
+    print(MADE.format(PROFILE))
 
 
 rule notebook:

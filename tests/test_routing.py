@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -9,6 +10,7 @@ from vit_bench import NAMES, vit_bench
 
 import mergelib as ml
 from mergelib import analysis
+from mergelib.analysis.loss_plane import LossPlane
 from mergelib.evaluation import evaluate
 
 
@@ -103,3 +105,33 @@ def test_an_image_names_the_task_of_its_largest_mean_coefficient(bench, model):
         twin.router.layers[-1].weight.zero_()
         twin.router.layers[-1].bias.copy_(torch.tensor([0.0, 2.0, 1.0]))
     assert analysis.named_tasks(bench, twin)["named"].tolist() == [0, 1, 0]
+
+
+def test_the_price_of_one_point_is_what_each_task_loses_there():
+    loss = np.array([[[0.0, 1.0], [2.0, 3.0]], [[5.0, 1.5], [1.0, 0.5]]])
+    plane = LossPlane(("a", "b"), np.array([0.0, 0.5]), loss)
+    found = analysis.plane_minima(plane)
+    # Means: 2.5, 1.25 / 1.5, 1.75.
+    assert found.own == ((0.0, 0.0), (0.5, 0.5))
+    assert found.common == (0.0, 0.5)
+    assert found.regret == (1.0, 1.0)
+
+
+def test_the_best_run_is_that_of_the_highest_look():
+    def run(*means):
+        return analysis.Stopped(None, pd.DataFrame({"accuracy": means}), 0, None)
+
+    runs = {"a": run(0.5, 0.7), "b": run(0.5, 0.9, 0.6), "c": run(0.9)}
+    assert analysis.best_of(runs) == "b"
+
+
+def test_mixtures_and_weights_are_measured_on_the_same_images(bench, model):
+    merged = ml.merging.task_arithmetic(bench.tv, 0.3)
+    found = analysis.measured(bench, {"mixture": model, "merged": merged}, limit=6)
+    mixture = evaluate(model, bench.heads, bench.suite, limit=6)
+    assert found["mixture"].table["correct"].tolist() == mixture["correct"].tolist()
+    table = bench.evaluate(merged, limit=6)
+    assert found["merged"].table["correct"].tolist() == table["correct"].tolist()
+    fixed = analysis.fixed(bench, model, dict.fromkeys(NAMES, 0.5), limit=6)
+    assert fixed.test["correct"].tolist() == mixture["correct"].tolist()
+    assert fixed.test["normalised"].tolist() == pytest.approx(2 * mixture["accuracy"])

@@ -172,6 +172,40 @@ def test_a_mistake_in_the_profiles_is_named(folder, old, new, message):
         load_profile("small", folder)
 
 
+def test_a_profile_like_another_has_what_that_has(folder):
+    again = "  again: {like: small, parameters: {steps: [9]}, notebooks: [first, second]}\n"
+    part = "  part: {like: small, notebooks: [first]}\n"
+    text = PROFILES.replace("notebooks:\n", again + part + "notebooks:\n", 1)
+    (folder / "profiles.yaml").write_text(text)
+    found = load_profile("again", folder)
+    assert (found.suite, found.tasks, found.title) == ("pico", ("bars",), "t")
+    assert found.chapters["first"].parameters == {
+        "profile": "again",
+        "suite": "pico",
+        "scale": 0.1,
+        "steps": [9],
+    }
+    assert found.chapters["second"].parameters["scale"] == 0.4
+    assert found.whole and not load_profile("part", folder).whole
+    assert list(load_profile("part", folder).chapters) == ["first"]
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ("{like: smal}", "'more' is like 'smal', which is no profile of its own"),
+        ("{like: other}", "'more' is like 'other', which is no profile of its own"),
+        ("{like: small, notebooks: [frist]}", "unknown notebook 'frist'.*did you mean 'first'"),
+        ("{like: small, notebooks: [second]}", "'second' needs 'first', which profile 'more'"),
+    ],
+)
+def test_a_mistake_in_a_profile_like_another_is_named(folder, fields, message):
+    more = f"  other: {{like: small}}\n  more: {fields}\nnotebooks:\n"
+    (folder / "profiles.yaml").write_text(PROFILES.replace("notebooks:\n", more, 1))
+    with pytest.raises(StudyError, match=message):
+        load_profile("more", folder)
+
+
 def test_an_unknown_profile_is_refused(folder):
     with pytest.raises(StudyError, match="'smal'.*did you mean 'small'"):
         load_profile("smal", folder)

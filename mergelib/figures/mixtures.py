@@ -38,9 +38,9 @@ def mixture_schematic():
     ]
     for start, end in arrows:
         axis.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": "0.25", "lw": 1.2})
-    axis.text(9.45, 3.15, "frozen:\nθ₀, τ₁ … τ_K", va="center", fontsize=7.5, color="0.3")
+    axis.text(9.65, 3.15, "frozen:\nθ₀, τ₁ … τ_K", va="center", fontsize=7.5, color="0.3")
     axis.text(6.0, 3.75, "learnt", ha="center", fontsize=7.5, color="0.3")
-    axis.set(xlim=(-0.2, 10.9), ylim=(0.7, 4.0))
+    axis.set(xlim=(-0.2, 11.1), ylim=(0.7, 4.0))
     axis.set_axis_off()
     return figure
 
@@ -107,5 +107,5 @@ def first_choices(matrix: pd.DataFrame, own: pd.DataFrame):
     names = [name.removeprefix("block ") for name in own.columns]
     right.set_xticks(x, names, rotation=0 if len(max(names, key=len)) < 3 else 35)
     right.set(xlabel="block", ylabel="own vector first (% of images)", ylim=(0, 102))
-    right.legend(loc="lower right")
+    right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return figure

@@ -10,7 +10,7 @@ def loss_plane(plane, points=None):
     """Contours of the mean loss of two tasks over (α₁, α₂), one panel a task and one for both.
 
     `plane` is a `mergelib.analysis.loss_plane.LossPlane`; `points` maps a label to the (α₁, α₂)
-    of a marked model and the name of its style. Returns the figure.
+    of a marked model, or to several, and the name of its style. Returns the figure.
     """
     both = plane.loss.mean(axis=0)
     panels = [*plane.loss, both]
@@ -26,10 +26,11 @@ def loss_plane(plane, points=None):
         for label, (where, style) in (points or {}).items():
             look = method_style(style)
             axis.plot(
-                *where,
+                *np.atleast_2d(where).T,
                 markeredgecolor="white",
                 markeredgewidth=0.7,
                 linestyle="",
+                clip_on=False,
                 label=label,
                 **look,
             )

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, layer_norm, linear, scaled_dot_product_attention
+from torch.nn.functional import conv2d, layer_norm, linear
+
+from mergelib.models.attention import attend
 
 
 def factors(matrices: Tensor, rank: float) -> tuple[Tensor, Tensor]:
@@ -173,7 +175,7 @@ class MixedAttention(Mixed):
         batch, tokens, width = x.shape
         split = qkv.view(batch, tokens, 3, own.num_heads, width // own.num_heads)
         q, k, v = split.permute(2, 0, 3, 1, 4)
-        y = scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, tokens, width)
+        y = attend(q, k, v).transpose(1, 2).reshape(batch, tokens, width)
         weight, bias = f"{self.name}.out_proj.weight", f"{self.name}.out_proj.bias"
         y = self._product(y, own.out_proj.weight, own.out_proj.bias, weight, bias)
         return (y if self.batch_first else y.transpose(0, 1)), None

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from mergelib.mixtures.layers import WeightEnsemblingLinear, WeightEnsemblingMLP
 from mergelib.mixtures.router import Gate
 from mergelib.mixtures.vit import Site
+from mergelib.models.attention import attend, heads_of
 
 
 class MixtureMLP(torch.nn.Module):
@@ -57,11 +57,8 @@ class MixtureAttention(torch.nn.Module):
         x = _batch_first(x, self.site)
         mix = self.gate(x)
         projected = torch.cat([layer(x, mix) for layer in self.projections], -1)
-        batch, tokens, width = x.shape
-        split = projected.view(batch, tokens, 3, self.site.heads, width // self.site.heads)
-        q, k, v = split.permute(2, 0, 3, 1, 4)
-        attended = scaled_dot_product_attention(q, k, v).transpose(1, 2)
-        y = self.out(attended.reshape(batch, tokens, width), mix)
+        attended = attend(*heads_of(projected, self.site.heads)).transpose(1, 2)
+        y = self.out(attended.reshape(x.shape), mix)
         return _batch_first(y, self.site), None
 
 

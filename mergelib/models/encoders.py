@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from mergelib import _torchvision  # noqa: F401  (must come before open_clip)
+from mergelib.models.attention import use_self_attention
 
 CONFIGS = Path(__file__).parent / "configs"
 DEFAULT_ARCHITECTURE = "merge-vit-48-8"
@@ -33,7 +34,9 @@ def build_clip(architecture: str = DEFAULT_ARCHITECTURE) -> torch.nn.Module:
             f"unknown architecture {architecture!r}: neither one of mergelib's ({', '.join(own)}) "
             "nor one of open_clip's (open_clip.list_models())"
         )
-    return open_clip.CLIP(**config)
+    clip = open_clip.CLIP(**config)
+    use_self_attention(clip.visual)
+    return clip
 
 
 def build_encoder(architecture: str = DEFAULT_ARCHITECTURE) -> torch.nn.Module:

@@ -10,7 +10,7 @@ import yaml
 
 from mergelib.study.paths import notebooks_folder
 
-PROFILE_FIELDS = {"title", "suite", "tasks", "files", "hub", "parameters"}
+PROFILE_FIELDS = {"title", "suite", "tasks", "files", "hub", "parameters", "like", "notebooks"}
 NOTEBOOK_FIELDS = {"needs", "files", "parameters"}
 
 
@@ -38,7 +38,10 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Profile:
-    """One size of the study: its suite, tasks and the parameters of its chapters."""
+    """One size of the study: its suite, tasks and the parameters of its chapters.
+
+    `whole`: it runs all notebooks, so that there is a book of it.
+    """
 
     name: str
     title: str
@@ -47,6 +50,7 @@ class Profile:
     files: tuple[str, ...]
     hub: bool
     chapters: dict[str, Chapter]
+    whole: bool = True
 
 
 def declared_parameters(notebook: Path) -> dict:
@@ -92,19 +96,33 @@ def load_profile(name: str, folder: Path | None = None) -> Profile:
     """The profile `name` of `folder`/profiles.yaml, every chapter's parameters merged and checked.
 
     A chapter's parameters are, later ones winning: `profile` itself, `suite`, the profile's,
-    the chapter's under `all`, the chapter's under the profile's name. Raises StudyError for an
-    unknown profile, field, notebook, or parameter.
+    the chapter's under `all`, the chapter's under the profile's name. A profile that is `like`
+    another has what that has, the chapters' parameters too, unless it says otherwise. Raises
+    StudyError for an unknown profile, field, notebook, or parameter.
     """
     folder = folder or notebooks_folder()
     source = yaml.safe_load((folder / "profiles.yaml").read_text(encoding="utf-8"))
     profiles, notebooks = source["profiles"], source["notebooks"]
     if name not in profiles:
         raise _refuse("profile", name, profiles, "profiles.yaml")
-    fields = profiles[name]
+    fields, models = profiles[name], [name]
     _check_fields(f"profile {name}", fields, PROFILE_FIELDS)
+    if "like" in fields:
+        model = fields["like"]
+        if model not in profiles or "like" in profiles[model]:
+            raise StudyError(f"profile {name!r} is like {model!r}, which is no profile of its own")
+        models = [model, name]
+        parameters = [profiles[m].get("parameters") or {} for m in models]
+        fields = {**profiles[model], **fields, "parameters": parameters[0] | parameters[1]}
+    wanted = fields.get("notebooks", list(notebooks))
+    for stem in wanted:
+        if stem not in notebooks:
+            raise _refuse("notebook", stem, notebooks, "profiles.yaml")
 
     chapters = {}
     for stem, entry in notebooks.items():
+        if stem not in wanted:
+            continue
         entry = entry or {}
         _check_fields(f"notebook {stem}", entry, NOTEBOOK_FIELDS)
         path = folder / f"{stem}.ipynb"
@@ -113,7 +131,9 @@ def load_profile(name: str, folder: Path | None = None) -> Profile:
         needs = tuple(entry.get("needs") or ())
         for needed in needs:
             if needed not in chapters:
-                raise StudyError(f"notebook {stem!r} needs {needed!r}, which is not listed before")
+                raise StudyError(
+                    f"notebook {stem!r} needs {needed!r}, which profile {name!r} has not run before"
+                )
         own = entry.get("parameters") or {}
         _check_fields(f"parameters of {stem}", own, {"all", *profiles})
         parameters = {
@@ -121,7 +141,7 @@ def load_profile(name: str, folder: Path | None = None) -> Profile:
             "suite": fields["suite"],
             **(fields.get("parameters") or {}),
             **(own.get("all") or {}),
-            **(own.get(name) or {}),
+            **{k: v for m in models for k, v in (own.get(m) or {}).items()},
         }
         check_parameters(path, parameters)
         chapters[stem] = Chapter(stem, path, parameters, needs, tuple(entry.get("files") or ()))
@@ -133,4 +153,5 @@ def load_profile(name: str, folder: Path | None = None) -> Profile:
         files=tuple(fields.get("files") or ()),
         hub=bool(fields.get("hub")),
         chapters=chapters,
+        whole=len(chapters) == len(notebooks),
     )
