@@ -170,9 +170,10 @@ class _Mix(torch.autograd.Function):
     def forward(ctx, x, coefficients, bias, layer: WeightEnsemblingLinear, how: str) -> Tensor:
         ctx.layer, ctx.how = layer, how
         ctx.save_for_backward(x, coefficients)
-        out = x.new_zeros(len(x), x.shape[1], len(layer.weight))
-        if bias is not None:
-            out += bias.unsqueeze(1)
+        bias = x.new_zeros(1) if bias is None else bias.unsqueeze(1)
+        out = bias.expand(len(x), x.shape[1], len(layer.weight)).clone(
+            memory_format=torch.contiguous_format
+        )
         mix = _mix_weights if how == "weights" else _mix_outputs
         _shared_out(lambda some: mix(layer, x, coefficients, out, some), layer.starts, x.device)
         return out
