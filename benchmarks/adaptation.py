@@ -16,7 +16,7 @@ must agree; its times are not those of the libraries, which draw for themselves.
 
 Shown are the fastest of `--repeats` steps after a first one, the time outside the model's own
 forward and backward passes, and the highest resident size of the process less what it was after
-its imports, in P floats, with what the model alone takes (activations above all).
+its imports, in P floats, with and without what the model alone takes (activations above all).
 """
 
 import argparse
@@ -332,7 +332,7 @@ def main() -> None:
 def report(results: dict[str, dict], size: int, tasks: int) -> None:
     """A line a case; ratios are to mergelib's case of the same method."""
     model = results["model"]
-    titles = ("step", "outside", "ratio", "cpu", "outside", "ratio", "peak")
+    titles = ("step", "outside", "ratio", "cpu", "outside", "ratio", "peak", "own")
     print(f"\n{'':29}loss 1    loss 2" + "".join(f"{title:>9}" for title in titles))
     for name, found in results.items():
         cells = []
@@ -340,13 +340,15 @@ def report(results: dict[str, dict], size: int, tasks: int) -> None:
             outside = found[clock] - model[clock]
             ours = results[name.partition(",")[0]][clock] - model[clock]
             cells += [found[clock], outside, outside / ours if ours > 0 else math.nan]
-        cells.append(found["peak"] / (4 * size))
+        peaks = [case["peak"] / (4 * size) for case in (found, model)]
+        cells += [peaks[0], peaks[0] - (peaks[1] - 2)]
         losses = "".join(f"{loss:10.5f}" for loss in found["losses"][:2])
         print(f"{name:26}{losses}" + "".join(f"{cell:9.3f}" for cell in cells))
     print(
         "\nstep, outside: seconds on the clock, and less those of the model alone; cpu: the same "
         "in\nprocessor time, which other programs disturb less; ratio: to mergelib's; peak: in P "
-        f"floats\n(K + 4 is {tasks + 4})"
+        f"floats\n(K + 4 is {tasks + 4}); own: less what the model alone takes beside its weights "
+        "and gradient"
     )
 
 
