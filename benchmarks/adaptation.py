@@ -325,7 +325,10 @@ def main() -> None:
         for name in CASES:
             python = options.fusion_bench if "fusion" in name else sys.executable
             if python and not (options.no_loop and "loop" in name):
-                results[name] = measure(name, python, options, Path(folder))
+                try:
+                    results[name] = measure(name, python, options, Path(folder))
+                except subprocess.CalledProcessError as error:  # out of memory, say
+                    print(f"{name}: {error}", file=sys.stderr)
     report(results, size, options.tasks)
 
 
