@@ -8,13 +8,15 @@ A vision tower of CLIP ViT-B/32's shape with random weights, 8 experts near it, 
 task. Each case runs in a process of its own: the model alone (forward and backward on fixed
 weights, "model"), a step of tensor-wise AdaMerging and of Concrete task arithmetic with mergelib,
 and both as plain autograd over dicts of tensors, K products a tensor, as published code has
-them ("loop"). `--fusion-bench` names a Python that has fusion-bench 0.2.33 installed, and adds its
-modules on the same weights and images. The losses before and after a step are printed: they must
-agree between cases of one method, Concrete's as nearly as two random masks allow.
+them ("loop"; `--no-loop` leaves it out). `--fusion-bench` names a Python that has fusion-bench
+0.2.33 installed, and adds its modules on the same weights and images. The losses before and after
+a step are printed: they must agree between cases of one method, Concrete's as nearly as two random
+masks allow. With `--same-noise` all masks are made of the same draws, and the losses of all cases
+must agree; its times are not those of the libraries, which draw for themselves.
 
 Shown are the fastest of `--repeats` steps after a first one, the time outside the model's own
 forward and backward passes, and the highest resident size of the process less what it was after
-its imports, in P floats, with what the model alone takes (activations above all).
+its imports, in P floats, with and without what the model alone takes (activations above all).
 """
 
 import argparse
@@ -26,9 +28,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing import Process
 from pathlib import Path
+from unittest import mock
 
 import torch
 from clip_tower import Tower
@@ -58,11 +61,11 @@ def make_files(folder: Path, shape: dict, tasks: int, batch: int) -> None:
 class Setting:
     """What a case works on: the folder's files, and a tower without weights of its own."""
 
-    def __init__(self, folder: Path, shape: dict) -> None:
+    def __init__(self, folder: Path, shape: dict, same_noise: bool) -> None:
         self.base_file = folder / "base.safetensors"
         self.expert_files = {path.stem: path for path in sorted(folder.glob("task*.safetensors"))}
         self.inputs = load_file(folder / "inputs.safetensors")
-        self.shape = shape
+        self.shape, self.same_noise, self.draws = shape, same_noise, 0
         with torch.device("meta"):
             self.tower = Tower(**shape)
 
@@ -72,6 +75,17 @@ class Setting:
     def loss(self, call: Callable[[Tensor], Tensor], task: int) -> Tensor:
         log_p = nn.functional.log_softmax(self.logits(call, task), -1)
         return -(log_p.exp() * log_p).sum(-1).mean()
+
+    def noise(self, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The next step's draws if all cases have the same, by name and inside (0, 1)."""
+        if not self.same_noise:
+            return {}
+        generator, edge = torch.Generator().manual_seed(self.draws), torch.finfo(torch.float32).eps
+        self.draws += 1
+        return {
+            name: torch.rand(like[name].shape, generator=generator).clamp_(edge, 1 - edge)
+            for name in sorted(like)
+        }
 
     def model(self, state: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
         return lambda x: functional_call(self.tower, state, (x,))
@@ -116,8 +130,19 @@ def with_mergelib(method: str) -> Callable[[Setting], Callable[[], float]]:
         else:
             tv = ml.TaskVectors(("sum",), tv.base, tv.sum().unsqueeze(0), tv.layout)
             learner = ml.adaptation.MaskLearner(tv, classify, "task", SCALE, TEMPERATURE)
-        batch = len(setting.inputs["images0"])
-        return Run(learner, streams, RATE, batch).step
+        run = Run(learner, streams, RATE, len(setting.inputs["images0"]))
+        if not setting.same_noise:
+            return run.step
+
+        def step() -> float:
+            from mergelib.adaptation import mask
+
+            drawn = tv.layout.flatten(setting.noise(tv.layout.unflatten(tv.base)))
+            places = mask.pieces(tv.layout, tv.device, "tensor")
+            mask._uniform = lambda out, _, number: out.copy_(drawn[places[number][1]])
+            return run.step()
+
+        return step
 
     return case
 
@@ -141,9 +166,9 @@ def loop(method: str) -> Callable[[Setting], Callable[[], float]]:
         adam = torch.optim.Adam(learnt, lr=RATE)
 
         def merged() -> dict[str, Tensor]:
-            state, drawn = {}, {}
+            state, drawn, same = {}, {}, setting.noise(masks)
             for name, logits in masks.items():
-                u = torch.rand_like(logits).clamp(1e-7, 1 - 1e-7)
+                u = same[name] if same else torch.rand_like(logits).clamp(1e-7, 1 - 1e-7)
                 m = torch.sigmoid((logits + u.log() - (-u).log1p()) / TEMPERATURE)
                 drawn[name] = m / m.mean()
             for i, (name, start) in enumerate(base.items()):
@@ -203,13 +228,17 @@ def fusion_bench(method: str) -> Callable[[Setting], Callable[[], float]]:
 
         masks = MaskModel(base, ignore_untrained_params=True, parameter_type="logits")
         masks.fill_(0.0)
+        parameters = dict(masks.named_parameters())
         scales = torch.full((len(tasks),), SCALE)
         merged = TaskWiseMergedModel(scales, base, experts, clamp_weights=False)
         merged.requires_grad_(False)
         adam = torch.optim.Adam(masks.parameters(), lr=RATE)
 
         def masked_step() -> float:
-            mask = masks.sample_mask(mask_type="continuous", temperature=TEMPERATURE)
+            same = setting.noise(parameters)
+            uniform = [same[name] for name in parameters] if same else torch.rand
+            with mock.patch("torch.rand", side_effect=uniform):
+                mask = masks.sample_mask(mask_type="continuous", temperature=TEMPERATURE)
             mask = {name: m / m.mean() for name, m in mask.items()}
             merged.merge_weights(task_vector_mask=mask)
             total = sum(setting.loss(merged, task) for task in tasks)
@@ -234,14 +263,14 @@ CASES = {
 }
 
 
-def run_case(name: str, folder: Path, shape: dict, repeats: int) -> dict:
+def run_case(name: str, folder: Path, shape: dict, repeats: int, same_noise: bool) -> dict:
     """Losses, the fastest step in seconds and of processor time, and peak memory in bytes."""
     if "fusion" in name:
         import fusion_bench.models.wrappers.layer_wise_fusion  # noqa: F401
     elif name in ("AdaMerging", "Concrete"):
         import mergelib.adaptation  # noqa: F401
     at_start = peak_memory()
-    step = CASES[name](Setting(folder, shape))
+    step = CASES[name](Setting(folder, shape, same_noise))
     losses, clocks = [], []
     for _ in range(1 + repeats):
         clock, cpu = time.perf_counter(), time.process_time()
@@ -260,6 +289,7 @@ def peak_memory() -> int:
 def measure(name: str, python: str, options: argparse.Namespace, folder: Path) -> dict:
     command = [python, __file__, "--case", name, "--folder", os.fspath(folder)]
     command += ["--repeats", str(options.repeats)] + ["--small"] * options.small
+    command += ["--same-noise"] * options.same_noise
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
@@ -271,11 +301,14 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to put the files (default: temporary)")
     parser.add_argument("--repeats", type=int, default=2, help="timed steps of each case")
     parser.add_argument("--fusion-bench", metavar="PYTHON", help="a Python with fusion-bench")
+    parser.add_argument("--no-loop", action="store_true", help="without the plain autograd")
+    parser.add_argument("--same-noise", action="store_true", help="one noise for all masks")
     parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     shape = SMALL if options.small else FULL
     if options.case:
-        print(json.dumps(run_case(options.case, options.folder, shape, options.repeats)))
+        case = (options.case, options.folder, shape, options.repeats, options.same_noise)
+        print(json.dumps(run_case(*case)))
         return
 
     with torch.device("meta"):
@@ -291,28 +324,34 @@ def main() -> None:
         make.join()
         for name in CASES:
             python = options.fusion_bench if "fusion" in name else sys.executable
-            if python:
-                results[name] = measure(name, python, options, Path(folder))
+            if python and not (options.no_loop and "loop" in name):
+                try:
+                    results[name] = measure(name, python, options, Path(folder))
+                except subprocess.CalledProcessError as error:  # out of memory, say
+                    print(f"{name}: {error}", file=sys.stderr)
     report(results, size, options.tasks)
 
 
 def report(results: dict[str, dict], size: int, tasks: int) -> None:
     """A line a case; ratios are to mergelib's case of the same method."""
     model = results["model"]
-    titles = ("loss 1", "loss 2", "step", "outside", "ratio", "cpu", "outside", "ratio", "peak")
-    print(f"\n{'':26}" + "".join(f"{title:>9}" for title in titles))
+    titles = ("step", "outside", "ratio", "cpu", "outside", "ratio", "peak", "own")
+    print(f"\n{'':29}loss 1    loss 2" + "".join(f"{title:>9}" for title in titles))
     for name, found in results.items():
-        cells = [found["losses"][0], found["losses"][1]]
+        cells = []
         for clock in ("seconds", "cpu"):
             outside = found[clock] - model[clock]
             ours = results[name.partition(",")[0]][clock] - model[clock]
             cells += [found[clock], outside, outside / ours if ours > 0 else math.nan]
-        cells.append(found["peak"] / (4 * size))
-        print(f"{name:26}" + "".join(f"{cell:9.3f}" for cell in cells))
+        peaks = [case["peak"] / (4 * size) for case in (found, model)]
+        cells += [peaks[0], peaks[0] - (peaks[1] - 2)]
+        losses = "".join(f"{loss:10.5f}" for loss in found["losses"][:2])
+        print(f"{name:26}{losses}" + "".join(f"{cell:9.3f}" for cell in cells))
     print(
         "\nstep, outside: seconds on the clock, and less those of the model alone; cpu: the same "
         "in\nprocessor time, which other programs disturb less; ratio: to mergelib's; peak: in P "
-        f"floats\n(K + 4 is {tasks + 4})"
+        f"floats\n(K + 4 is {tasks + 4}); own: less what the model alone takes beside its weights "
+        "and gradient"
     )
 
 

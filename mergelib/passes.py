@@ -50,7 +50,7 @@ def run(
     costs more than the arithmetic. It must not call `run`, and no two pieces may be written to
     the same place.
     """
-    if device.type != "cpu" or len(pieces) < _WORTH_THREADS:
+    if device.type != "cpu" or len(pieces) < _WORTH_THREADS or torch.get_num_threads() == 1:
         return list(work(pieces))
     with single_threaded_operations() as threads:
         size = -(-len(pieces) // (4 * threads))

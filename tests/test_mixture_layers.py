@@ -1,5 +1,7 @@
 """The weight-ensembling layer against one sample after the other, in float64."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch.nn.functional import gelu, linear
@@ -187,8 +189,38 @@ def test_no_tensor_is_as_large_as_the_merged_weights_of_a_batch(evaluation):
     def both_ways():
         gradients(layer(x, mix), x, mix)
 
-    assert largest_tensor(both_ways) <= 2 * 16 * width * tasks
+    with number_of_threads(1):  # what other threads make is not seen
+        assert largest_tensor(both_ways) <= 2 * 16 * width * tasks
     assert largest_tensor(lambda: slowly(x, mix, tensors)) >= width * 96
+
+
+@contextmanager
+def number_of_threads(count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("evaluation", ["weights", "outputs"])
+def test_the_number_of_threads_does_not_matter(evaluation):
+    """Tiles and parts of the batch, one of them short, are dealt out to the cores."""
+    x, mix, tensors = parts(19, 3, 2, 8, 90)
+    layer = ml.mixtures.WeightEnsemblingLinear(*tensors, evaluation, budget=1)
+    found = []
+    for threads in (1, 2, 3):
+        with number_of_threads(threads):
+            y = layer(x, mix)
+            found.append((y, *gradients(y, x, mix)))
+    for others in found[1:]:
+        assert all(map(torch.equal, others, found[0]))
+    expected = slowly(x, mix, tensors)
+    for ours, theirs in zip(found[0], (expected, *gradients(expected, x, mix)), strict=True):
+        close(ours, theirs)
+    with number_of_threads(2), torch.inference_mode():
+        assert torch.equal(layer(x, mix), found[0][0])
 
 
 def test_a_sparse_dictionary_holds_what_is_not_zero():

@@ -5,6 +5,7 @@ implementation (Tang et al. 2024) merges and applies one sample's weights at a t
 is one call, in tiles.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import TypeAlias
 
@@ -12,12 +13,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mergelib import passes
 from mergelib.mixtures.dictionaries import CPU_BYTES, GPU_BYTES, DenseDictionary, SparseDictionary
 
 Dictionary: TypeAlias = DenseDictionary | SparseDictionary
 
 EVALUATIONS = ("auto", "weights", "outputs")
 STORE = 12  # multiply-adds that writing and reading back one merged weight cost, as measured
+PARTS, LEAST = 8, 4  # backward deals a batch out in at most so many parts, of so many samples
 
 
 class WeightEnsemblingLinear(torch.nn.Module):
@@ -33,7 +36,8 @@ class WeightEnsemblingLinear(torch.nn.Module):
     writing and reading a merged weight. "outputs" mixes the outputs of K + 1 products:
     B P T (K + 1). "auto" takes the cheaper one, which is "weights" unless T K ≤ K + c. In both,
     backward to λ forms what it needs again, tile by tile: nothing of size B P is ever in memory.
-    `budget`: bytes of a tile of the dictionary and of a tile of merged weights.
+    `budget`: bytes of a tile of the dictionary and of a tile of merged weights. On CPUs each core
+    has its own tiles, and the result is the same to the bit for any number of cores.
 
     λ of shape (1, K) mixes one weight for the whole batch (routing by batch). Under autocast all
     products run in autocast's type: x W0ᵀ as in a plain layer, and beside it x (Σ_k λ_bk D_k)ᵀ
@@ -118,18 +122,23 @@ class WeightEnsemblingLinear(torch.nn.Module):
         merging = self.tasks + STORE
         return "outputs" if tokens * self.tasks <= merging else "weights"
 
-    def tiles(self, batch: int, numbers: int):
-        """Slices of rows, and for each a dictionary tile (K, r, d) and slices of the batch.
+    @property
+    def starts(self) -> range:
+        """The first row of each tile."""
+        return range(0, len(self.weight), self.dictionary.height)
 
-        `numbers` is how many are held for each row and sample.
+    def tiles(self, samples: slice, numbers: int, starts: Sequence[int] | None = None) -> Iterator:
+        """Slices of rows, and for each a dictionary tile (K, r, d) and parts of `samples`.
+
+        `numbers` is how many are held for each row and sample; `starts`, some of the tiles.
         """
         kind = self.weight.device.type
         room = self.budget or (CPU_BYTES if kind in ("cpu", "meta") else GPU_BYTES)
         room //= self.weight.element_size()
-        for start in range(0, len(self.weight), self.dictionary.height):
+        for start in self.starts if starts is None else starts:
             rows = slice(start, min(start + self.dictionary.height, len(self.weight)))
             some = max(1, room // max(1, (rows.stop - start) * numbers))
-            parts = [slice(b, min(b + some, batch)) for b in range(0, batch, some)]
+            parts = _cut(samples.start, samples.stop, some)
             yield rows, self.dictionary.tile(start), parts
 
     def extra_repr(self) -> str:
@@ -162,10 +171,15 @@ class _Mix(torch.autograd.Function):
     def forward(ctx, x, coefficients, bias, layer: WeightEnsemblingLinear, how: str) -> Tensor:
         ctx.layer, ctx.how = layer, how
         ctx.save_for_backward(x, coefficients)
-        out = x.new_zeros(len(x), x.shape[1], len(layer.weight))
-        if bias is not None:
-            out += bias.unsqueeze(1)
-        return (_mix_weights if how == "weights" else _mix_outputs)(layer, x, coefficients, out)
+        bias = x.new_zeros(1) if bias is None else bias.unsqueeze(1)
+        out = bias.expand(len(x), x.shape[1], len(layer.weight)).clone(
+            memory_format=torch.contiguous_format
+        )
+        if how == "weights" and _apart(layer, x):
+            out += torch.matmul(x, layer.weight.to(x.dtype).T)
+        mix = _mix_weights if how == "weights" else _mix_outputs
+        _shared_out(lambda some: mix(layer, x, coefficients, out, some), layer.starts, x.device)
+        return out
 
     @staticmethod
     @once_differentiable
@@ -177,10 +191,42 @@ class _Mix(torch.autograd.Function):
         dx = x.new_zeros(x.shape, dtype=wanted) if to_x else None
         dc = torch.zeros_like(coefficients) if to_coefficients else None
         pull = _pull_weights if ctx.how == "weights" else _pull_outputs
+        upstream = upstream.contiguous()
+        given = (ctx.layer, x, coefficients, upstream, dx, dc)
         with torch.autocast(x.device.type, enabled=False):
-            pull(ctx.layer, x, coefficients, upstream.contiguous(), dx, dc)
+            if to_x and ctx.how == "weights" and _apart(ctx.layer, x):
+                dx += torch.matmul(upstream, ctx.layer.weight.to(x.dtype))
+            _shared_out(lambda some: pull(*given, some), _parts(ctx.layer, len(x)), x.device)
             db = upstream.sum(1) if to_bias else None
         return None if dx is None else dx.to(x.dtype), dc, db, None, None
+
+
+def _shared_out(
+    work: Callable[[Sequence], Iterator[None]], pieces: Sequence, device: torch.device
+) -> None:
+    """`passes.run` in the caller's inference mode, which is a setting of each thread."""
+    inference = torch.is_inference_mode_enabled()
+
+    def quietly(some: Sequence) -> Iterator[None]:
+        with torch.inference_mode(inference), torch.no_grad():
+            yield from work(some)
+
+    passes.run(quietly, pieces, device)
+
+
+def _parts(layer: WeightEnsemblingLinear, batch: int) -> list[slice]:
+    """Parts of a batch for backward, whose sums over the tiles are then one core's alone.
+
+    They depend on nothing but shapes. A layer of one tile is too small to deal out.
+    """
+    size = batch
+    if layer.weight.device.type == "cpu" and len(layer.starts) > 1:
+        size = max(LEAST, -(-batch // PARTS))
+    return _cut(0, batch, size)
+
+
+def _cut(start: int, stop: int, size: int) -> list[slice]:
+    return [slice(i, min(i + size, stop)) for i in range(start, stop, size)]
 
 
 class _Room:
@@ -198,6 +244,12 @@ class _Room:
         return self._held[:size].view(shape)
 
 
+def _apart(layer: WeightEnsemblingLinear, x: Tensor) -> bool:
+    """Whether x W0ᵀ is a product of its own. In float32 writing W0 into the merged tile costs
+    less; in bfloat16 the product does, and the tile then needs no float32 copy."""
+    return x.dtype != layer.weight.dtype
+
+
 class _Merger:
     """Makes tiles of merged weights, each in the last one's place."""
 
@@ -205,8 +257,8 @@ class _Merger:
         self.layer, self.room = layer, _Room()
 
     def __call__(self, rows: slice, tile: Tensor, mix: Tensor) -> Tensor:
-        """Rows of W0 + Σ_k λ_bk D_k for the samples of `mix` (b, K): (b, r, d). In a type that is
-        lower than the weight's, rows of Σ_k λ_bk D_k alone."""
+        """Rows of W0 + Σ_k λ_bk D_k for the samples of `mix` (b, K): (b, r, d). With a tile in a
+        type that is lower than the weight's, rows of Σ_k λ_bk D_k alone."""
         merged = self.room.take((len(mix), *tile.shape[1:]), tile)
         flat, tile = merged.view(len(mix), -1), tile.reshape(len(tile), -1)
         if _apart(self.layer, tile):
@@ -216,53 +268,45 @@ class _Merger:
         return merged
 
 
-def _apart(layer: WeightEnsemblingLinear, x: Tensor) -> bool:
-    """Whether x W0ᵀ is a product of its own. In float32 writing W0 into the merged tile costs
-    less; in bfloat16 the product does, and the tile then needs no float32 copy."""
-    return x.dtype != layer.weight.dtype
-
-
-def _mix_weights(layer, x: Tensor, coefficients: Tensor, out: Tensor) -> Tensor:
+def _mix_weights(layer, x, coefficients, out, starts: Sequence[int]) -> Iterator[None]:
     merge = _Merger(layer)
-    if _apart(layer, x):
-        out += torch.matmul(x, layer.weight.to(x.dtype).T)
-    for rows, tile, parts in layer.tiles(len(x), layer.weight.shape[1]):
+    for rows, tile, parts in layer.tiles(slice(0, len(x)), layer.weight.shape[1], starts):
         tile = tile.to(x.dtype)
         for part in parts:
             merged = merge(rows, tile, coefficients[part])
             out[part, :, rows].baddbmm_(x[part], merged.mT)
-    return out
+        yield
 
 
-def _pull_weights(layer, x, coefficients, upstream, dx, dc) -> None:
+def _pull_weights(layer, x, coefficients, upstream, dx, dc, samples) -> Iterator[None]:
     merge, room = _Merger(layer), _Room()
-    if dx is not None and _apart(layer, x):
-        dx += torch.matmul(upstream, layer.weight.to(x.dtype))
-    for rows, tile, parts in layer.tiles(len(x), layer.weight.shape[1]):
-        tile = tile.to(x.dtype)
-        for part in parts:
-            g = upstream[part, :, rows]
-            if dx is not None:
-                merged = merge(rows, tile, coefficients[part])
-                if dx.dtype == x.dtype:
-                    dx[part].baddbmm_(g, merged)
-                else:
-                    dx[part] += torch.bmm(g, merged)
-            if dc is not None:
-                product = room.take((len(g), g.shape[2], x.shape[2]), x)
-                product = torch.bmm(g.mT, x[part], out=product).view(len(g), -1)
-                # K rows to the left: several times faster than as many columns to the right.
-                dc[part] += (tile.reshape(len(tile), -1) @ product.T).T.to(dc.dtype)
+    for some in samples:
+        for rows, tile, parts in layer.tiles(some, layer.weight.shape[1]):
+            tile = tile.to(x.dtype)
+            for part in parts:
+                g = upstream[part, :, rows]
+                if dx is not None:
+                    merged = merge(rows, tile, coefficients[part])
+                    if dx.dtype == x.dtype:
+                        dx[part].baddbmm_(g, merged)
+                    else:
+                        dx[part] += torch.bmm(g, merged)
+                if dc is not None:
+                    product = room.take((len(g), g.shape[2], x.shape[2]), x)
+                    product = torch.bmm(g.mT, x[part], out=product).view(len(g), -1)
+                    # K rows to the left: in bfloat16 three times faster than to the right.
+                    dc[part] += (tile.reshape(len(tile), -1) @ product.T).T.to(dc.dtype)
+        yield
 
 
-def _mix_outputs(layer, x: Tensor, coefficients: Tensor, out: Tensor) -> Tensor:
-    for rows, tile, parts in layer.tiles(len(x), layer.tasks * x.shape[1]):
+def _mix_outputs(layer, x, coefficients, out, starts: Sequence[int]) -> Iterator[None]:
+    for rows, tile, parts in layer.tiles(slice(0, len(x)), layer.tasks * x.shape[1], starts):
         matrices = tile.to(x.dtype).mT
         for part in parts:
             mixed = _mixed_products(x[part], matrices, coefficients[part])
             mixed += torch.matmul(x[part], layer.weight[rows].to(x.dtype).T)
             out[part, :, rows] += mixed.to(out.dtype)
-    return out
+        yield
 
 
 def _mixed_products(x: Tensor, matrices: Tensor, mix: Tensor) -> Tensor:
@@ -272,17 +316,19 @@ def _mixed_products(x: Tensor, matrices: Tensor, mix: Tensor) -> Tensor:
     return torch.einsum("kbtr,bk->btr", each, mix)
 
 
-def _pull_outputs(layer, x, coefficients, upstream, dx, dc) -> None:
-    for rows, tile, parts in layer.tiles(len(x), layer.tasks * x.shape[1]):
-        matrices = tile.to(x.dtype)
-        for part in parts:
-            g = upstream[part, :, rows]
-            if dc is not None:
-                each = torch.matmul(x[part].reshape(1, -1, x.shape[2]), matrices.mT)
-                each = each.view(len(tile), *g.shape)
-                dc[part] += torch.einsum("kbtr,btr->bk", each.to(dc.dtype), g.to(dc.dtype))
-            if dx is not None:
-                dx[part] += torch.matmul(g, layer.weight[rows].to(x.dtype))
-                for k, matrix in enumerate(matrices):
-                    scaled = g * coefficients[part, k, None, None].to(g.dtype)
-                    dx[part] += torch.matmul(scaled, matrix)
+def _pull_outputs(layer, x, coefficients, upstream, dx, dc, samples) -> Iterator[None]:
+    for some in samples:
+        for rows, tile, parts in layer.tiles(some, layer.tasks * x.shape[1]):
+            matrices = tile.to(x.dtype)
+            for part in parts:
+                g = upstream[part, :, rows]
+                if dc is not None:
+                    each = torch.matmul(x[part].reshape(1, -1, x.shape[2]), matrices.mT)
+                    each = each.view(len(tile), *g.shape)
+                    dc[part] += torch.einsum("kbtr,btr->bk", each.to(dc.dtype), g.to(dc.dtype))
+                if dx is not None:
+                    dx[part] += torch.matmul(g, layer.weight[rows].to(x.dtype))
+                    for k, matrix in enumerate(matrices):
+                        scaled = g * coefficients[part, k, None, None].to(g.dtype)
+                        dx[part] += torch.matmul(scaled, matrix)
+        yield
