@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 CPU_WIDTH = 1 << 14  # 8 rows of float64 are 1 MiB: a core's share of the cache
 GPU_WIDTH = 1 << 24
-_WORTH_THREADS = 4  # pieces; starting workers costs about as much as one or two
+WORTH_THREADS = 4  # pieces; starting workers costs about as much as one or two
 
 _thread_setting = threading.Lock()
 
@@ -50,7 +50,7 @@ def run(
     costs more than the arithmetic. It must not call `run`, and no two pieces may be written to
     the same place.
     """
-    if device.type != "cpu" or len(pieces) < _WORTH_THREADS or torch.get_num_threads() == 1:
+    if device.type != "cpu" or len(pieces) < WORTH_THREADS or torch.get_num_threads() == 1:
         return list(work(pieces))
     with single_threaded_operations() as threads:
         size = -(-len(pieces) // (4 * threads))

@@ -3,7 +3,7 @@
 import torch
 from instances import one_tensor, random_state
 
-from mergelib import TaskVectors
+from mergelib import Layout, TaskVectors
 
 
 def draw(*shape, seed=0):
@@ -13,6 +13,15 @@ def draw(*shape, seed=0):
 
 def vectors(deltas):
     return one_tensor(deltas, torch.zeros_like(deltas[0]))
+
+
+def side_by_side(instances):
+    """Task vectors of a model with a tensor for each of these (K, P) ones."""
+    deltas = torch.cat(list(instances), 1)
+    base = torch.zeros_like(deltas[0])
+    parts = base.split([x.shape[1] for x in instances])
+    layout = Layout.from_state({f"w{i}": part for i, part in enumerate(parts)})
+    return TaskVectors([f"t{i}" for i in range(len(deltas))], base, deltas, layout)
 
 
 def leaning(tasks=4, size=60, seed=0, lean=0.5):

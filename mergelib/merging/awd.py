@@ -74,8 +74,9 @@ def awd(
     the direction outside it too, which lowers f where cosines are negative: any direction
     orthogonal to all task vectors is as good as any other there, so a random one (`seed`) is
     taken, and it is noise to the model. The report gives both minima in either case. f has many
-    local minima, which the search meets from many starts; from fewer where there are more than
-    two thousand groups.
+    local minima, which the search meets from many starts and then from more around the best; from
+    few, and none around, where there are more than two thousand groups. No search of this kind
+    is sure to meet the least of them.
 
     solver="descent" is the recipe as others report it: from δ = 0, `steps` steps of gradient
     descent (optimiser="gd" or "adam") with step size `lr` on all P numbers.

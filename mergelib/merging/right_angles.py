@@ -7,6 +7,11 @@ Minimise over z, for many groups of points at once,
 This is the problem of Adaptive Weight Disentanglement (mergelib.merging.awd) in the at most K + 1
 coordinates that it really has. f has many local minima, so descents (right_angles_descent) start
 from many places. What is returned is judged by f itself, with its kinks.
+
+A minimum lies where some of the cosines are zero, and beside the best such pattern there is often
+a slightly worse one whose basin, once f is smoothed, holds all of both. So after a search from far
+apart with much smoothing, which finds the region, the search hops: it starts again around the best
+end with hardly any smoothing, a few times, and so meets the patterns beside it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,12 +30,13 @@ from mergelib.merging.right_angles_descent import (
 )
 
 STARTS = 24
-AROUND = 16  # more starts, around the best end of the first
+HOPS = 3
+AROUND = 16  # starts of a hop, around the best end so far
 QUICK = 4
 KEPT = 6  # starts that go on after the first look
-_LOOK = (1e-2, 30)  # the smallest ε and the most steps of the first look
-_END = (1e-9, 200)
+_LOOK_STEPS, _END = 30, (1e-9, 200)  # at most, and the last ε
 _FIRST_EPS = (0.3, 0.1, 0.03, 0.01)  # in turn: what is smoothed more ends elsewhere
+_HOP_EPS = (1e-3,)  # from 0.01 on, all starts around an end come back to it
 _AT_ONCE = 512  # problems × starts, so that the temporaries fit a core's cache
 _TINY = 1e-150
 
@@ -44,8 +50,8 @@ def minimise(
     outside it stay zero. z = 0 is always among the candidates, and of candidates that are equally
     good to 10⁻¹² the shortest is taken. The same numbers come out on any number of cores.
 
-    The search is from STARTS points and then from AROUND points around the best; with `quick`,
-    for many thousand problems, from QUICK points only, a twentieth of the work.
+    The search is from STARTS points and then, HOPS times, from AROUND points around the best; with
+    `quick`, for many thousand problems, from QUICK points only, a twentieth of the work.
     """
     if not len(points):
         return points.new_zeros(points[:, 0].shape), torch.zeros(0, dtype=torch.long)
@@ -58,7 +64,11 @@ def minimise(
 
     width = _AT_ONCE // (QUICK if quick else STARTS)
     parts = passes.columns(len(points), points.device, cpu_width=width)
-    found = passes.run(work, parts, points.device)
+    if len(parts) < passes.WORTH_THREADS:  # several threads in so small an operation wait most
+        with passes.single_threaded_operations():
+            found = list(work(parts))
+    else:
+        found = passes.run(work, parts, points.device)
     return tuple(torch.cat(column) for column in zip(*found, strict=True))
 
 
@@ -66,22 +76,25 @@ def _minimise_some(problems: Problems, quick: bool) -> tuple[Tensor, Tensor]:
     points, alpha = problems.points, problems.alpha
     zero = torch.zeros_like(points[:, :1])
     starts, kept = (_starts(points)[:, :QUICK], 1) if quick else (_starts(points), KEPT)
-    found, steps = _look_and_follow(problems, starts, kept)
+    found, steps = _look_and_follow(problems, starts, kept, _FIRST_EPS)
     best = _shortest_best(points, torch.cat([zero, found], 1), alpha)
-    if quick:
-        return best, steps
-    again, more = _look_and_follow(problems, _around(points, best), kept)
-    return _shortest_best(points, torch.cat([best.unsqueeze(1), again], 1), alpha), steps + more
+    for hop in range(0 if quick else HOPS):
+        found, more = _look_and_follow(problems, _around(points, best, seed=hop), kept, _HOP_EPS)
+        steps = steps + more
+        best = _shortest_best(points, torch.cat([best.unsqueeze(1), found], 1), alpha)
+    return best, steps
 
 
-def _look_and_follow(problems: Problems, starts: Tensor, kept: int) -> tuple[Tensor, Tensor]:
-    """From starts (n, S, D) to the ends (n, kept, D) of the most promising; steps (n,)."""
-    eps = starts.new_tensor(_FIRST_EPS).repeat(-(-starts.shape[1] // len(_FIRST_EPS)))
-    eps = eps[: starts.shape[1]]
-    z, steps = _from_each(problems, starts * problems.free.unsqueeze(1), eps, *_LOOK)
+def _look_and_follow(
+    problems: Problems, starts: Tensor, kept: int, first_eps: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """From starts (n, S, D), each with one of `first_eps` in turn, down to the least of them, and
+    from the most promising to the ends (n, kept, D); steps (n,)."""
+    count, floor = starts.shape[1], min(first_eps)
+    eps = starts.new_tensor(first_eps).repeat(-(-count // len(first_eps)))[:count]
+    z, steps = _from_each(problems, starts * problems.free.unsqueeze(1), eps, floor, _LOOK_STEPS)
     best = _values(problems.points, z, problems.alpha).argsort(1)[:, :kept].unsqueeze(-1)
-    eps = eps.new_full((kept,), _LOOK[0])
-    z, more = _from_each(problems, z.take_along_dim(best, 1), eps, *_END)
+    z, more = _from_each(problems, z.take_along_dim(best, 1), eps.new_full((kept,), floor), *_END)
     return z, steps + more
 
 
@@ -145,11 +158,11 @@ def _starts(points: Tensor) -> Tensor:
     return torch.cat([line, between, beside], 1)
 
 
-def _around(points: Tensor, z: Tensor) -> Tensor:
+def _around(points: Tensor, z: Tensor, seed: int) -> Tensor:
     """Starts (n, AROUND, D) around z (n, D), at shares of the distance to the nearest point."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(1 + seed)
     draws = torch.randn(AROUND, z.shape[-1], generator=generator, dtype=z.dtype)
     draws = draws / draws.norm(dim=-1, keepdim=True)
-    draws = draws * torch.linspace(0.05, 0.9, AROUND, dtype=z.dtype)[:, None]
+    draws = draws * torch.linspace(0.2, 1, AROUND, dtype=z.dtype)[:, None]
     reach = nearest(points, cosines_from(points, z)[2])
     return z.unsqueeze(1) + reach[:, None, None] * draws
