@@ -333,7 +333,9 @@ def main() -> None:
 
 
 def report(results: dict[str, dict], size: int, tasks: int) -> None:
-    """A line a case; ratios are to mergelib's case of the same method."""
+    """A line a case; ratios are to mergelib's case of the same method, if that ended."""
+    if "model" not in results:
+        sys.exit("the model alone did not end, so that there is nothing to compare with")
     model = results["model"]
     titles = ("step", "outside", "ratio", "cpu", "outside", "ratio", "peak", "own")
     print(f"\n{'':29}loss 1    loss 2" + "".join(f"{title:>9}" for title in titles))
@@ -341,7 +343,7 @@ def report(results: dict[str, dict], size: int, tasks: int) -> None:
         cells = []
         for clock in ("seconds", "cpu"):
             outside = found[clock] - model[clock]
-            ours = results[name.partition(",")[0]][clock] - model[clock]
+            ours = results.get(name.partition(",")[0], model)[clock] - model[clock]
             cells += [found[clock], outside, outside / ours if ours > 0 else math.nan]
         peaks = [case["peak"] / (4 * size) for case in (found, model)]
         cells += [peaks[0], peaks[0] - (peaks[1] - 2)]
