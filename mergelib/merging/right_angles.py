@@ -63,7 +63,8 @@ def minimise(
         for part in parts:
             yield _minimise_some(problems.each(lambda x, part=part: x[part]), quick)
 
-    width = _AT_ONCE // (QUICK if quick else STARTS)
+    # Of a quick search most steps are those of the one start that goes on after the look.
+    width = _AT_ONCE if quick else _AT_ONCE // STARTS
     parts = passes.columns(len(points), points.device, cpu_width=width)
     if len(parts) < passes.WORTH_THREADS:  # several threads in so small an operation wait most
         with passes.single_threaded_operations():
