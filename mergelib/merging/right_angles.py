@@ -37,6 +37,7 @@ KEPT = 6  # starts that go on after the first look
 _LOOK_STEPS, _END = 30, (1e-9, 200)  # at most, and the last ε
 _FIRST_EPS = (0.3, 0.1, 0.03, 0.01)  # in turn: what is smoothed more ends elsewhere
 _HOP_EPS = (1e-3,)  # from 0.01 on, all starts around an end come back to it
+_SAME = 0.01  # of the distance to the nearest point: ends closer than this are one
 _AT_ONCE = 512  # problems × starts, so that the temporaries fit a core's cache
 _TINY = 1e-150
 
@@ -62,7 +63,8 @@ def minimise(
         for part in parts:
             yield _minimise_some(problems.each(lambda x, part=part: x[part]), quick)
 
-    width = _AT_ONCE // (QUICK if quick else STARTS)
+    # Of a quick search most steps are those of the one start that goes on after the look.
+    width = _AT_ONCE if quick else _AT_ONCE // STARTS
     parts = passes.columns(len(points), points.device, cpu_width=width)
     if len(parts) < passes.WORTH_THREADS:  # several threads in so small an operation wait most
         with passes.single_threaded_operations():
@@ -76,36 +78,52 @@ def _minimise_some(problems: Problems, quick: bool) -> tuple[Tensor, Tensor]:
     points, alpha = problems.points, problems.alpha
     zero = torch.zeros_like(points[:, :1])
     starts, kept = (_starts(points)[:, :QUICK], 1) if quick else (_starts(points), KEPT)
-    found, steps = _look_and_follow(problems, starts, kept, _FIRST_EPS)
+    found, steps = _look_and_follow(problems, starts, kept, _FIRST_EPS, zero[:, :0])
     best = _shortest_best(points, torch.cat([zero, found], 1), alpha)
     for hop in range(0 if quick else HOPS):
-        found, more = _look_and_follow(problems, _around(points, best, seed=hop), kept, _HOP_EPS)
+        known, starts = best.unsqueeze(1), _around(points, best, seed=hop)
+        found, more = _look_and_follow(problems, starts, kept, _HOP_EPS, known)
         steps = steps + more
-        best = _shortest_best(points, torch.cat([best.unsqueeze(1), found], 1), alpha)
+        best = _shortest_best(points, torch.cat([known, found], 1), alpha)
     return best, steps
 
 
 def _look_and_follow(
-    problems: Problems, starts: Tensor, kept: int, first_eps: Sequence[float]
+    problems: Problems, starts: Tensor, kept: int, first_eps: Sequence[float], known: Tensor
 ) -> tuple[Tensor, Tensor]:
     """From starts (n, S, D), each with one of `first_eps` in turn, down to the least of them, and
-    from the most promising to the ends (n, kept, D); steps (n,)."""
+    from the most promising to the ends (n, kept, D); steps (n,).
+
+    Those that come to a place that is `known` (n, any number, D), or to that of a more promising
+    one, stop there.
+    """
     count, floor = starts.shape[1], min(first_eps)
     eps = starts.new_tensor(first_eps).repeat(-(-count // len(first_eps)))[:count]
-    z, steps = _from_each(problems, starts * problems.free.unsqueeze(1), eps, floor, _LOOK_STEPS)
+    everywhere = torch.ones_like(starts[..., 0], dtype=torch.bool)
+    starts = starts * problems.free.unsqueeze(1)
+    z, steps = _from_each(problems, starts, everywhere, eps, floor, _LOOK_STEPS)
     best = _values(problems.points, z, problems.alpha).argsort(1)[:, :kept].unsqueeze(-1)
-    z, more = _from_each(problems, z.take_along_dim(best, 1), eps.new_full((kept,), floor), *_END)
+    z = z.take_along_dim(best, 1)
+    reach = nearest(problems.points, cosines_from(problems.points, z[:, 0])[2])
+    places = torch.cat([known, z], 1)
+    same = torch.cdist(z, places) < _SAME * reach[:, None, None]
+    new = ~same.tril(known.shape[1] - 1).any(-1)
+    z, more = _from_each(problems, z, new, eps.new_full((kept,), floor), *_END)
     return z, steps + more
 
 
 def _from_each(
-    problems: Problems, z: Tensor, eps: Tensor, floor: float, limit: int
+    problems: Problems, z: Tensor, where: Tensor, eps: Tensor, floor: float, limit: int
 ) -> tuple[Tensor, Tensor]:
-    """Descend from each of S starts z (n, S, D), with its own eps (S,) to begin with; the same
-    shape, and steps (n,) in all."""
-    many = problems.each(lambda x: x.repeat_interleave(z.shape[1], 0))
-    found, steps = descend(many, z.flatten(0, 1), eps.repeat(len(z)), floor, limit)
-    return found.view_as(z), steps.view(z.shape[:2]).sum(1)
+    """Descend from each of S starts z (n, S, D), with its own eps (S,) to begin with, `where`
+    (n, S) it is so; the same shape, and steps (n,) in all."""
+    n, count = where.shape
+    rows = where.flatten().nonzero().squeeze(1)
+    found, steps = z.flatten(0, 1).clone(), torch.zeros(n * count, dtype=torch.long)
+    if len(rows):
+        many = problems.each(lambda x: x[rows // count])
+        found[rows], steps[rows] = descend(many, found[rows], eps[rows % count], floor, limit)
+    return found.view_as(z), steps.view(n, count).sum(1)
 
 
 def _values(points: Tensor, z: Tensor, alpha: Tensor) -> Tensor:
