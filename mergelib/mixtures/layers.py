@@ -20,7 +20,6 @@ Dictionary: TypeAlias = DenseDictionary | SparseDictionary
 
 EVALUATIONS = ("auto", "weights", "outputs")
 STORE = 12  # multiply-adds that writing and reading back one merged weight cost, as measured
-PARTS, LEAST = 8, 4  # backward deals a batch out in at most so many parts, of so many samples
 
 
 class WeightEnsemblingLinear(torch.nn.Module):
@@ -36,8 +35,8 @@ class WeightEnsemblingLinear(torch.nn.Module):
     writing and reading a merged weight. "outputs" mixes the outputs of K + 1 products:
     B P T (K + 1). "auto" takes the cheaper one, which is "weights" unless T K ≤ K + c. In both,
     backward to λ forms what it needs again, tile by tile: nothing of size B P is ever in memory.
-    `budget`: bytes of a tile of the dictionary and of a tile of merged weights. On CPUs each core
-    has its own tiles, and the result is the same to the bit for any number of cores.
+    `budget`: bytes of a tile of the dictionary and of a tile of merged weights; on CPUs each core
+    has its own ones in the forward pass.
 
     λ of shape (1, K) mixes one weight for the whole batch (routing by batch). Under autocast all
     products run in autocast's type: x W0ᵀ as in a plain layer, and beside it x (Σ_k λ_bk D_k)ᵀ
@@ -127,8 +126,8 @@ class WeightEnsemblingLinear(torch.nn.Module):
         """The first row of each tile."""
         return range(0, len(self.weight), self.dictionary.height)
 
-    def tiles(self, samples: slice, numbers: int, starts: Sequence[int] | None = None) -> Iterator:
-        """Slices of rows, and for each a dictionary tile (K, r, d) and parts of `samples`.
+    def tiles(self, batch: int, numbers: int, starts: Sequence[int] | None = None) -> Iterator:
+        """Slices of rows, and for each a dictionary tile (K, r, d) and slices of the batch.
 
         `numbers` is how many are held for each row and sample; `starts`, some of the tiles.
         """
@@ -138,7 +137,7 @@ class WeightEnsemblingLinear(torch.nn.Module):
         for start in self.starts if starts is None else starts:
             rows = slice(start, min(start + self.dictionary.height, len(self.weight)))
             some = max(1, room // max(1, (rows.stop - start) * numbers))
-            parts = _cut(samples.start, samples.stop, some)
+            parts = [slice(b, min(b + some, batch)) for b in range(0, batch, some)]
             yield rows, self.dictionary.tile(start), parts
 
     def extra_repr(self) -> str:
@@ -192,11 +191,10 @@ class _Mix(torch.autograd.Function):
         dc = torch.zeros_like(coefficients) if to_coefficients else None
         pull = _pull_weights if ctx.how == "weights" else _pull_outputs
         upstream = upstream.contiguous()
-        given = (ctx.layer, x, coefficients, upstream, dx, dc)
         with torch.autocast(x.device.type, enabled=False):
             if to_x and ctx.how == "weights" and _apart(ctx.layer, x):
                 dx += torch.matmul(upstream, ctx.layer.weight.to(x.dtype))
-            _shared_out(lambda some: pull(*given, some), _parts(ctx.layer, len(x)), x.device)
+            pull(ctx.layer, x, coefficients, upstream, dx, dc)
             db = upstream.sum(1) if to_bias else None
         return None if dx is None else dx.to(x.dtype), dc, db, None, None
 
@@ -212,21 +210,6 @@ def _shared_out(
             yield from work(some)
 
     passes.run(quietly, pieces, device)
-
-
-def _parts(layer: WeightEnsemblingLinear, batch: int) -> list[slice]:
-    """Parts of a batch for backward, whose sums over the tiles are then one core's alone.
-
-    They depend on nothing but shapes. A layer of one tile is too small to deal out.
-    """
-    size = batch
-    if layer.weight.device.type == "cpu" and len(layer.starts) > 1:
-        size = max(LEAST, -(-batch // PARTS))
-    return _cut(0, batch, size)
-
-
-def _cut(start: int, stop: int, size: int) -> list[slice]:
-    return [slice(i, min(i + size, stop)) for i in range(start, stop, size)]
 
 
 class _Room:
@@ -270,7 +253,7 @@ class _Merger:
 
 def _mix_weights(layer, x, coefficients, out, starts: Sequence[int]) -> Iterator[None]:
     merge = _Merger(layer)
-    for rows, tile, parts in layer.tiles(slice(0, len(x)), layer.weight.shape[1], starts):
+    for rows, tile, parts in layer.tiles(len(x), layer.weight.shape[1], starts):
         tile = tile.to(x.dtype)
         for part in parts:
             merged = merge(rows, tile, coefficients[part])
@@ -278,29 +261,27 @@ def _mix_weights(layer, x, coefficients, out, starts: Sequence[int]) -> Iterator
         yield
 
 
-def _pull_weights(layer, x, coefficients, upstream, dx, dc, samples) -> Iterator[None]:
+def _pull_weights(layer, x, coefficients, upstream, dx, dc) -> None:
     merge, room = _Merger(layer), _Room()
-    for some in samples:
-        for rows, tile, parts in layer.tiles(some, layer.weight.shape[1]):
-            tile = tile.to(x.dtype)
-            for part in parts:
-                g = upstream[part, :, rows]
-                if dx is not None:
-                    merged = merge(rows, tile, coefficients[part])
-                    if dx.dtype == x.dtype:
-                        dx[part].baddbmm_(g, merged)
-                    else:
-                        dx[part] += torch.bmm(g, merged)
-                if dc is not None:
-                    product = room.take((len(g), g.shape[2], x.shape[2]), x)
-                    product = torch.bmm(g.mT, x[part], out=product).view(len(g), -1)
-                    # K rows to the left: in bfloat16 three times faster than to the right.
-                    dc[part] += (tile.reshape(len(tile), -1) @ product.T).T.to(dc.dtype)
-        yield
+    for rows, tile, parts in layer.tiles(len(x), layer.weight.shape[1]):
+        tile = tile.to(x.dtype)
+        for part in parts:
+            g = upstream[part, :, rows]
+            if dx is not None:
+                merged = merge(rows, tile, coefficients[part])
+                if dx.dtype == x.dtype:
+                    dx[part].baddbmm_(g, merged)
+                else:
+                    dx[part] += torch.bmm(g, merged)
+            if dc is not None:
+                product = room.take((len(g), g.shape[2], x.shape[2]), x)
+                product = torch.bmm(g.mT, x[part], out=product).view(len(g), -1)
+                # K rows to the left: in bfloat16 three times faster than to the right.
+                dc[part] += (tile.reshape(len(tile), -1) @ product.T).T.to(dc.dtype)
 
 
 def _mix_outputs(layer, x, coefficients, out, starts: Sequence[int]) -> Iterator[None]:
-    for rows, tile, parts in layer.tiles(slice(0, len(x)), layer.tasks * x.shape[1], starts):
+    for rows, tile, parts in layer.tiles(len(x), layer.tasks * x.shape[1], starts):
         matrices = tile.to(x.dtype).mT
         for part in parts:
             mixed = _mixed_products(x[part], matrices, coefficients[part])
@@ -316,19 +297,17 @@ def _mixed_products(x: Tensor, matrices: Tensor, mix: Tensor) -> Tensor:
     return torch.einsum("kbtr,bk->btr", each, mix)
 
 
-def _pull_outputs(layer, x, coefficients, upstream, dx, dc, samples) -> Iterator[None]:
-    for some in samples:
-        for rows, tile, parts in layer.tiles(some, layer.tasks * x.shape[1]):
-            matrices = tile.to(x.dtype)
-            for part in parts:
-                g = upstream[part, :, rows]
-                if dc is not None:
-                    each = torch.matmul(x[part].reshape(1, -1, x.shape[2]), matrices.mT)
-                    each = each.view(len(tile), *g.shape)
-                    dc[part] += torch.einsum("kbtr,btr->bk", each.to(dc.dtype), g.to(dc.dtype))
-                if dx is not None:
-                    dx[part] += torch.matmul(g, layer.weight[rows].to(x.dtype))
-                    for k, matrix in enumerate(matrices):
-                        scaled = g * coefficients[part, k, None, None].to(g.dtype)
-                        dx[part] += torch.matmul(scaled, matrix)
-        yield
+def _pull_outputs(layer, x, coefficients, upstream, dx, dc) -> None:
+    for rows, tile, parts in layer.tiles(len(x), layer.tasks * x.shape[1]):
+        matrices = tile.to(x.dtype)
+        for part in parts:
+            g = upstream[part, :, rows]
+            if dc is not None:
+                each = torch.matmul(x[part].reshape(1, -1, x.shape[2]), matrices.mT)
+                each = each.view(len(tile), *g.shape)
+                dc[part] += torch.einsum("kbtr,btr->bk", each.to(dc.dtype), g.to(dc.dtype))
+            if dx is not None:
+                dx[part] += torch.matmul(g, layer.weight[rows].to(x.dtype))
+                for k, matrix in enumerate(matrices):
+                    scaled = g * coefficients[part, k, None, None].to(g.dtype)
+                    dx[part] += torch.matmul(scaled, matrix)
