@@ -20,6 +20,11 @@ BROKEN_IMAGES = """[...document.images].filter(i => !i.complete || i.naturalWidt
 FORMULAS = """[document.querySelectorAll('.math').length,
     document.querySelectorAll('.math mjx-container').length,
     document.querySelectorAll('mjx-merror, [data-mjx-error]').length]"""
+# Displayed formulas that are wider than their room, which then scrolls.
+CUT = """[...document.querySelectorAll('div.math')].filter(e => {
+        const drawn = e.querySelector('mjx-container');
+        return drawn && drawn.scrollWidth > drawn.clientWidth + 1; })
+    .map(e => e.id || e.textContent)"""
 # Scripts and styles aside, and code, where a backslash may be meant.
 TEXT = """(() => { const page = document.querySelector('article').cloneNode(true);
     page.querySelectorAll('pre, code, script, style, mjx-container').forEach(e => e.remove());
@@ -86,6 +91,7 @@ def visit(window, path: Path) -> dict:
         "broken": window.evaluate(BROKEN_IMAGES),
         "images": window.evaluate("document.images.length"),
         "formulas": window.evaluate(FORMULAS),
+        "cut": window.evaluate(CUT) if window.viewport_size["width"] > 1000 else [],
         "text": window.evaluate(TEXT) if window.query_selector("article") else "",
     }
     for event, listener in listeners.items():
@@ -125,6 +131,10 @@ def test_every_formula_is_rendered(visits):
 
 def test_no_page_is_wider_than_its_window(visits):
     assert {p: v["overflow"] for p, v in visits.items() if v["overflow"] > 0} == {}
+
+
+def test_no_displayed_formula_is_cut_on_a_wide_screen(visits):
+    assert {p: v["cut"] for p, v in visits.items() if v["cut"]} == {}
 
 
 def test_every_chapter_says_which_profile_made_it(visits, pico_run):
