@@ -25,10 +25,17 @@ class Workbench:
     heads: dict[str, Head]
     tv: TaskVectors
 
-    def evaluate(self, vector: torch.Tensor | None = None, **options) -> pd.DataFrame:
-        """`mergelib.evaluation.evaluate` of the model with weights `vector` (P,), default θ0."""
-        weights = self.tv.layout.unflatten(self.tv.base if vector is None else vector)
-        return evaluate(self.encoder, self.heads, self.suite, weights, **options)
+    def evaluate(self, model: "Model | None" = None, **options) -> pd.DataFrame:
+        """`mergelib.evaluation.evaluate` of a model: weights (P,), default θ0, or a mixture."""
+        encoder, weights = self.placed(self.tv.base if model is None else model)
+        return evaluate(encoder, self.heads, self.suite, weights, **options)
+
+    def placed(self, model: "Model") -> tuple[torch.nn.Module, dict[str, torch.Tensor] | None]:
+        """(encoder, weights) as `mergelib.evaluation` takes them: the bench's encoder with
+        weights (P,), or a mixture, which takes the encoder's place and has weights of its own."""
+        if isinstance(model, torch.Tensor):
+            return self.encoder, self.tv.layout.unflatten(model)
+        return model, None
 
     def expert(self, task: str) -> torch.Tensor:
         """The expert's weights θ0 + τ (P,)."""
@@ -53,6 +60,10 @@ class Workbench:
 
 Merge = Callable[..., torch.Tensor]
 """A merging method with its vectors bound: called with `scale=λ` it gives weights (P,)."""
+
+
+Model = torch.Tensor | torch.nn.Module
+"""A finished model: weights (P,), or a mixture."""
 
 
 def _step(base: torch.Tensor, direction: torch.Tensor, scale: float) -> torch.Tensor:

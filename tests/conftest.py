@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from mergelib.storage import ROOT
 from mergelib.study import book, execute
@@ -16,6 +17,15 @@ def pytest_addoption(parser):
     parser.addoption(
         "--rebaseline", action="store_true", help="write the pico run's numbers to baseline.json"
     )
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked `cuda` run wherever torch sees a CUDA device, and nowhere else."""
+    if not torch.cuda.is_available():
+        skip = pytest.mark.skip(reason="needs a CUDA device, and torch sees none")
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(skip)
 
 
 @pytest.fixture

@@ -8,10 +8,7 @@ from mergelib import analysis
 from mergelib.training.finetune import RECIPES, fine_tune
 from mergelib.workbench import open_workbench
 
-pytestmark = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
+pytestmark = pytest.mark.cuda
 
 
 @pytest.fixture(scope="module")

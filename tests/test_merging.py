@@ -325,7 +325,6 @@ def test_bad_numbers_are_refused(call, says):
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @each_method
 def test_cuda_gives_the_same(merge):
     tv = random_vectors(tasks=4, size=5000)

@@ -214,7 +214,6 @@ def test_the_number_of_threads_changes_no_bit():
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_on_cuda(tv, states):
     there = tv.to("cuda")
     assert there.gram().is_cuda

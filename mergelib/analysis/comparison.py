@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import pandas as pd
-import torch
 
-from mergelib.evaluation import evaluate, mean_interval
-from mergelib.workbench import Merge, Workbench, best_scale
+from mergelib.evaluation import mean_interval
+from mergelib.workbench import Merge, Model, Workbench, best_scale
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,12 @@ def tune(
 
 def fixed(
     bench: Workbench,
-    model: torch.Tensor | torch.nn.Module,
+    model: Model,
     expert: Mapping[str, float],
     limit: int | None = None,
 ) -> Tuned:
     """A method without λ, weights (P,) or a mixture, measured on test (first `limit` images)."""
-    if isinstance(model, torch.Tensor):
-        return Tuned(None, bench.evaluate(model, expert=expert, limit=limit))
-    return Tuned(None, evaluate(model, bench.heads, bench.suite, expert=expert, limit=limit))
+    return Tuned(None, bench.evaluate(model, expert=expert, limit=limit))
 
 
 def over_seeds(

@@ -81,18 +81,18 @@ def stopped(
 
     run = learn(evaluate=evaluate, every=every)
     curve, kept = learning_curve(run, passes), best[1]
-    if isinstance(kept, list):
-        torch.nn.ModuleList(run.model.routers).load_state_dict(kept[0])
+    if not isinstance(kept, Tensor):
+        torch.nn.ModuleList(run.model.routers).load_state_dict(kept)
         kept = run.model
     return Stopped(run, curve, int(curve["step"].iloc[best[0]]), kept)
 
 
-def _copy(model: Tensor | Mixture) -> Tensor | list[dict[str, Tensor]]:
+def _copy(model: Tensor | Mixture) -> Tensor | dict[str, Tensor]:
     """Weights, or of a mixture what is learnt, in memory of its own."""
     if isinstance(model, Tensor):
         return model.clone()
     state = torch.nn.ModuleList(model.routers).state_dict()
-    return [{name: tensor.clone() for name, tensor in state.items()}]
+    return {name: tensor.clone() for name, tensor in state.items()}
 
 
 def best_of(runs: Mapping[object, Stopped]) -> object:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from torch import Tensor
-from torch.nn import Module
 
 from mergelib.analysis.losses import images_of
 from mergelib.evaluation import Z95, accuracy_row, predict
-from mergelib.workbench import Merge, Workbench, best_scale
+from mergelib.workbench import Merge, Model, Workbench, best_scale
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def compare(
 
 
 def measured(
-    bench: Workbench, models: Mapping[str, Tensor | Module], limit: int | None = None
+    bench: Workbench, models: Mapping[str, Model], limit: int | None = None
 ) -> dict[str, Compared]:
     """Finished models, weights (P,) or mixtures, on the first `limit` test images a task."""
     return {
@@ -74,12 +73,11 @@ def measured(
 
 
 def answered_right(
-    bench: Workbench, model: Tensor | Module, split: str = "test", limit: int | None = None
+    bench: Workbench, model: Model, split: str = "test", limit: int | None = None
 ) -> dict[str, Tensor]:
     """Per task, on which images (n,) bool a model, weights (P,) or a mixture, is right."""
-    encoder, weights, right = model, None, {}
-    if isinstance(model, Tensor):
-        encoder, weights = bench.encoder, bench.tv.layout.unflatten(model)
+    encoder, weights = bench.placed(model)
+    right = {}
     for name in bench.suite.names:
         data = images_of(bench, name, split, limit)
         right[name] = predict(encoder, bench.heads[name], data.images, weights) == data.labels

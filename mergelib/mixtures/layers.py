@@ -228,8 +228,8 @@ class _Room:
 
 
 def _apart(layer: WeightEnsemblingLinear, x: Tensor) -> bool:
-    """Whether x W0ᵀ is a product of its own. In float32 writing W0 into the merged tile costs
-    less; in bfloat16 the product does, and the tile then needs no float32 copy."""
+    """Whether x W0ᵀ is a product of its own: under autocast, where that saves a float32 copy of
+    every merged weight."""
     return x.dtype != layer.weight.dtype
 
 

@@ -1,8 +1,7 @@
 """Self-attention without the detours of torch's module, on the same parameters.
 
 torch's MultiheadAttention turns batch-first inputs around and projects views that are not
-contiguous. At a few dozen tokens that costs more than the attention itself: the study's encoder
-runs about 1.6 times faster without it (`benchmarks/encoder.py`).
+contiguous, which copies them (`python benchmarks/encoder.py` says what that costs).
 """
 
 import torch
