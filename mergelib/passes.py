@@ -10,7 +10,7 @@ cores.
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 CPU_WIDTH = 1 << 14  # 8 rows of float64 are 1 MiB: a core's share of the cache
 GPU_WIDTH = 1 << 24
-WORTH_THREADS = 4  # pieces; starting workers costs about as much as one or two
+_WORTH_THREADS = 4  # pieces; starting workers costs about as much as one or two
 
 _thread_setting = threading.Lock()
 
@@ -42,16 +42,19 @@ def run(
     work: Callable[[Sequence[Piece]], Iterable[Result]],
     pieces: Sequence[Piece],
     device: torch.device,
+    small: bool = False,
 ) -> list[Result]:
     """`list(work(pieces))`, the pieces spread over torch's number of threads on the CPU.
 
     `work` is a generator function over some consecutive pieces. It should make its large
     temporaries once and reuse them for every piece: memory that is given back and asked for again
     costs more than the arithmetic. It must not call `run`, and no two pieces may be written to
-    the same place.
+    the same place. Too few pieces to spread have all threads in each operation, or one if the
+    operations are so `small` that several would mostly wait for each other.
     """
-    if device.type != "cpu" or len(pieces) < WORTH_THREADS or torch.get_num_threads() == 1:
-        return list(work(pieces))
+    if device.type != "cpu" or len(pieces) < _WORTH_THREADS or torch.get_num_threads() == 1:
+        with single_threaded_operations() if small else nullcontext():
+            return list(work(pieces))
     with single_threaded_operations() as threads:
         size = -(-len(pieces) // (4 * threads))
         batches = [pieces[i : i + size] for i in range(0, len(pieces), size)]

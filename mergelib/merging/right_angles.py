@@ -66,11 +66,7 @@ def minimise(
     # Of a quick search most steps are those of the one start that goes on after the look.
     width = _AT_ONCE if quick else _AT_ONCE // STARTS
     parts = passes.columns(len(points), points.device, cpu_width=width)
-    if len(parts) < passes.WORTH_THREADS:  # several threads in so small an operation wait most
-        with passes.single_threaded_operations():
-            found = list(work(parts))
-    else:
-        found = passes.run(work, parts, points.device)
+    found = passes.run(work, parts, points.device, small=True)
     return tuple(torch.cat(column) for column in zip(*found, strict=True))
 
 
