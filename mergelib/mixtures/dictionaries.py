@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-CPU_BYTES, GPU_BYTES = 1 << 22, 1 << 28
+CPU_BYTES, GPU_BYTES = 3 << 20, 1 << 28
 ROWS = 16  # tiles are multiples of this high: narrower products run far below a core's speed
+USUAL_ROWS = 64  # at least, where no size is asked for: from there on they run at its full speed
 
 
 class DenseDictionary(torch.nn.Module):
@@ -93,10 +94,12 @@ def tile_height(shape: Sequence[int], like: Tensor, budget: int | None) -> int:
     The default is what stays in a CPU's cache beside the merged tiles made of it; on a GPU, where
     starting a kernel costs more than going to memory, tiles are large.
     """
+    tasks, _, width = shape
+    row = max(1, tasks * width * like.element_size())
     if budget is None:
-        budget = CPU_BYTES if like.device.type in ("cpu", "meta") else GPU_BYTES
+        usual = CPU_BYTES if like.device.type in ("cpu", "meta") else GPU_BYTES
+        budget = max(usual, USUAL_ROWS * row)
     if budget < 1:
         raise ValueError(f"the budget of a tile must be at least a byte, not {budget}")
-    tasks, _, width = shape
-    rows = budget // max(1, tasks * width * like.element_size())
+    rows = budget // row
     return max(ROWS, rows // ROWS * ROWS)

@@ -5,7 +5,7 @@ implementation (Tang et al. 2024) merges and applies one sample's weights at a t
 is one call, in tiles.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from math import prod
 from typing import TypeAlias
 
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mergelib import passes
-from mergelib.mixtures.dictionaries import CPU_BYTES, GPU_BYTES, DenseDictionary, SparseDictionary
+from mergelib.mixtures.dictionaries import GPU_BYTES, DenseDictionary, SparseDictionary
 
 Dictionary: TypeAlias = DenseDictionary | SparseDictionary
 
 EVALUATIONS = ("auto", "weights", "outputs")
+MERGED_BYTES = 1 << 24  # of merged weights in memory at a time: a CPU's last cache holds them
 STORE = 12  # multiply-adds that writing and reading back one merged weight cost, as measured
 
 
@@ -35,8 +35,7 @@ class WeightEnsemblingLinear(torch.nn.Module):
     writing and reading a merged weight. "outputs" mixes the outputs of K + 1 products:
     B P T (K + 1). "auto" takes the cheaper one, which is "weights" unless T K ≤ K + c. In both,
     backward to λ forms what it needs again, tile by tile: nothing of size B P is ever in memory.
-    `budget`: bytes of a tile of the dictionary and of a tile of merged weights; on CPUs each core
-    has its own ones in the forward pass.
+    `budget`: bytes of a tile of the dictionary and of a tile of merged weights.
 
     λ of shape (1, K) mixes one weight for the whole batch (routing by batch). Under autocast all
     products run in autocast's type: x W0ᵀ as in a plain layer, and beside it x (Σ_k λ_bk D_k)ᵀ
@@ -121,24 +120,20 @@ class WeightEnsemblingLinear(torch.nn.Module):
         merging = self.tasks + STORE
         return "outputs" if tokens * self.tasks <= merging else "weights"
 
-    @property
-    def starts(self) -> range:
-        """The first row of each tile."""
-        return range(0, len(self.weight), self.dictionary.height)
-
-    def tiles(self, batch: int, numbers: int, starts: Sequence[int] | None = None) -> Iterator:
+    def tiles(self, batch: int, numbers: int) -> Iterator[tuple[slice, Tensor, list[slice]]]:
         """Slices of rows, and for each a dictionary tile (K, r, d) and slices of the batch.
 
-        `numbers` is how many are held for each row and sample; `starts`, some of the tiles.
+        `numbers` is how many are held for each row and sample.
         """
         kind = self.weight.device.type
-        room = self.budget or (CPU_BYTES if kind in ("cpu", "meta") else GPU_BYTES)
+        room = self.budget or (MERGED_BYTES if kind in ("cpu", "meta") else GPU_BYTES)
         room //= self.weight.element_size()
-        for start in self.starts if starts is None else starts:
+        for start in range(0, len(self.weight), self.dictionary.height):
             rows = slice(start, min(start + self.dictionary.height, len(self.weight)))
-            some = max(1, room // max(1, (rows.stop - start) * numbers))
-            parts = [slice(b, min(b + some, batch)) for b in range(0, batch, some)]
-            yield rows, self.dictionary.tile(start), parts
+            parts = -(-batch * (rows.stop - start) * numbers // max(1, room))
+            some = -(-batch // min(parts, batch))
+            slices = [slice(b, min(b + some, batch)) for b in range(0, batch, some)]
+            yield rows, self.dictionary.tile(start), slices
 
     def extra_repr(self) -> str:
         outputs, inputs = self.weight.shape
@@ -177,7 +172,7 @@ class _Mix(torch.autograd.Function):
         if how == "weights" and _apart(layer, x):
             out += torch.matmul(x, layer.weight.to(x.dtype).T)
         mix = _mix_weights if how == "weights" else _mix_outputs
-        _shared_out(lambda some: mix(layer, x, coefficients, out, some), layer.starts, x.device)
+        mix(layer, x, coefficients, out)
         return out
 
     @staticmethod
@@ -197,19 +192,6 @@ class _Mix(torch.autograd.Function):
             pull(ctx.layer, x, coefficients, upstream, dx, dc)
             db = upstream.sum(1) if to_bias else None
         return None if dx is None else dx.to(x.dtype), dc, db, None, None
-
-
-def _shared_out(
-    work: Callable[[Sequence], Iterator[None]], pieces: Sequence, device: torch.device
-) -> None:
-    """`passes.run` in the caller's inference mode, which is a setting of each thread."""
-    inference = torch.is_inference_mode_enabled()
-
-    def quietly(some: Sequence) -> Iterator[None]:
-        with torch.inference_mode(inference), torch.no_grad():
-            yield from work(some)
-
-    passes.run(quietly, pieces, device)
 
 
 class _Room:
@@ -234,7 +216,11 @@ def _apart(layer: WeightEnsemblingLinear, x: Tensor) -> bool:
 
 
 class _Merger:
-    """Makes tiles of merged weights, each in the last one's place."""
+    """Makes tiles of merged weights, each in the last one's place.
+
+    In float32 and float64 a product a row is the fastest on CPUs: the rows of one long product are
+    a power of two apart, and in each other's way in the cache. In lower types one long product is.
+    """
 
     def __init__(self, layer: WeightEnsemblingLinear) -> None:
         self.layer, self.room = layer, _Room()
@@ -242,27 +228,41 @@ class _Merger:
     def __call__(self, rows: slice, tile: Tensor, mix: Tensor) -> Tensor:
         """Rows of W0 + Σ_k λ_bk D_k for the samples of `mix` (b, K): (b, r, d). With a tile in a
         type that is lower than the weight's, rows of Σ_k λ_bk D_k alone."""
-        merged = self.room.take((len(mix), *tile.shape[1:]), tile)
-        flat, tile = merged.view(len(mix), -1), tile.reshape(len(tile), -1)
+        tasks, height, width = tile.shape
         if _apart(self.layer, tile):
-            torch.mm(mix.to(tile.dtype), tile, out=flat)
-        else:
-            torch.addmm(self.layer.weight[rows].reshape(1, -1), mix, tile, out=flat)
-        return merged
+            merged = self.room.take((len(mix), height, width), tile)
+            torch.mm(mix.to(tile.dtype), tile.reshape(tasks, -1), out=merged.view(len(mix), -1))
+            return merged
+        merged = self.room.take((height, len(mix), width), tile)
+        weight, each = self.layer.weight[rows].unsqueeze(1), mix.expand(height, *mix.shape)
+        torch.baddbmm(weight, each, tile.transpose(0, 1), out=merged)
+        return merged.transpose(0, 1)
+
+    def pull(self, tile: Tensor, g: Tensor, x: Tensor) -> Tensor:
+        """Σ_t g_btᵀ D_k x_bt for g (b, T, r) and x (b, T, d): (b, K), summed in float32 or more.
+        What was merged is overwritten."""
+        tasks, height, width = tile.shape
+        product = self.room.take((len(g), height, width), x)
+        torch.bmm(g.mT, x, out=product)
+        if _apart(self.layer, tile):
+            # K rows to the left: in bfloat16 three times faster than to the right.
+            return (tile.reshape(tasks, -1) @ product.view(len(g), -1).T).T.float()
+        return torch.bmm(tile.transpose(0, 1), product.permute(1, 2, 0)).sum(0).T
 
 
-def _mix_weights(layer, x, coefficients, out, starts: Sequence[int]) -> Iterator[None]:
-    merge = _Merger(layer)
-    for rows, tile, parts in layer.tiles(len(x), layer.weight.shape[1], starts):
+def _mix_weights(layer, x, coefficients, out) -> None:
+    merge, room = _Merger(layer), _Room()
+    for rows, tile, parts in layer.tiles(len(x), layer.weight.shape[1]):
         tile = tile.to(x.dtype)
         for part in parts:
             merged = merge(rows, tile, coefficients[part])
-            out[part, :, rows].baddbmm_(x[part], merged.mT)
-        yield
+            # A product that is written straight into a slice of `out` takes a third longer.
+            product = room.take((len(merged), x.shape[1], merged.shape[1]), x)
+            out[part, :, rows] += torch.bmm(x[part], merged.mT, out=product)
 
 
 def _pull_weights(layer, x, coefficients, upstream, dx, dc) -> None:
-    merge, room = _Merger(layer), _Room()
+    merge = _Merger(layer)
     for rows, tile, parts in layer.tiles(len(x), layer.weight.shape[1]):
         tile = tile.to(x.dtype)
         for part in parts:
@@ -274,20 +274,16 @@ def _pull_weights(layer, x, coefficients, upstream, dx, dc) -> None:
                 else:
                     dx[part] += torch.bmm(g, merged)
             if dc is not None:
-                product = room.take((len(g), g.shape[2], x.shape[2]), x)
-                product = torch.bmm(g.mT, x[part], out=product).view(len(g), -1)
-                # K rows to the left: in bfloat16 three times faster than to the right.
-                dc[part] += (tile.reshape(len(tile), -1) @ product.T).T.to(dc.dtype)
+                dc[part] += merge.pull(tile, g, x[part])
 
 
-def _mix_outputs(layer, x, coefficients, out, starts: Sequence[int]) -> Iterator[None]:
-    for rows, tile, parts in layer.tiles(len(x), layer.tasks * x.shape[1], starts):
+def _mix_outputs(layer, x, coefficients, out) -> None:
+    for rows, tile, parts in layer.tiles(len(x), layer.tasks * x.shape[1]):
         matrices = tile.to(x.dtype).mT
         for part in parts:
             mixed = _mixed_products(x[part], matrices, coefficients[part])
             mixed += torch.matmul(x[part], layer.weight[rows].to(x.dtype).T)
             out[part, :, rows] += mixed.to(out.dtype)
-        yield
 
 
 def _mixed_products(x: Tensor, matrices: Tensor, mix: Tensor) -> Tensor:
