@@ -11,10 +11,11 @@ and backward to the router and the input. `--fusion-bench` names a Python that h
 0.2.33 installed, and adds its module, which routes each image by itself, on the same weights; its
 router is of the same kind. All outputs are compared.
 
-Milliseconds, the fastest of `--repeats` calls after a first one, all cases in turn so that other
-programs on the machine disturb them alike. With `--processor` it is the processor's time, of all
-threads together, which they disturb less. `--bfloat16` uses autocast; `--no-loop` leaves the
-slowest case out.
+Milliseconds, the fastest of `--repeats` calls after a first one. Each case has a process of its
+own, as what one of them leaves in memory slows the others down: the loop keeps B merged weights.
+A case that asks for more memory than is free is shown as such. With `--processor` it is the
+processor's time, of all threads together, which other programs disturb less. `--bfloat16` uses
+autocast; `--no-loop` leaves the slowest case out.
 """
 
 import argparse
@@ -130,35 +131,56 @@ def router_of(tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 CASES = {"mergelib": ours, "plain": dense, "loop": naive, "fusion-bench": fusion_bench}
 
 
-def run_cases(
-    names: list[str], file: Path, batch: int, tokens: int, options: argparse.Namespace
-) -> dict[str, dict]:
-    """Milliseconds of each case, and some numbers of its output."""
+def run_case(name: str, file: Path, batch: int, tokens: int, options: argparse.Namespace) -> dict:
+    """Milliseconds, and some numbers of the output."""
     tensors = load_file(file)
     now = time.process_time if options.processor else time.perf_counter
     torch.manual_seed(1)
     x = torch.randn(batch, tokens, tensors["base/fc1.weight"].shape[1])
-    made = {name: CASES[name](tensors) for name in names}
-    out = {name: {"forward": [], "both ways": []} for name in names}
+    run, parameters = CASES[name](tensors)
+    forward, both_ways = [], []
     low_precision = contextlib.nullcontext
     if options.bfloat16:
         low_precision = lambda: torch.autocast("cpu", dtype=torch.bfloat16)  # noqa: E731
     for _ in range(1 + options.repeats):
-        for name, (run, parameters) in made.items():
-            clock = now()
-            with torch.no_grad(), low_precision():
-                y = run(x)
-            out[name]["forward"].append(1e3 * (now() - clock))
-            out[name]["output"] = y.float().flatten()[:: max(1, y.numel() // 500)].tolist()
-            leaf = x.clone().requires_grad_()
-            clock = now()
-            with low_precision():
-                y = run(leaf)
-            torch.autograd.grad(y.float().square().sum(), [leaf, *parameters])
-            out[name]["both ways"].append(1e3 * (now() - clock))
-    for found in out.values():
-        found |= {way: min(found[way][1:]) for way in ("forward", "both ways")}
-    return out
+        clock = now()
+        with torch.no_grad(), low_precision():
+            y = run(x)
+        forward.append(1e3 * (now() - clock))
+        output = y.float().flatten()[:: max(1, y.numel() // 500)].tolist()
+        leaf = x.clone().requires_grad_()
+        clock = now()
+        with low_precision():
+            y = run(leaf)
+        torch.autograd.grad(y.float().square().sum(), [leaf, *parameters])
+        both_ways.append(1e3 * (now() - clock))
+    return {"forward": min(forward[1:]), "both ways": min(both_ways[1:]), "output": output}
+
+
+def in_a_process(
+    name: str, file: Path, batch: int, tokens: int, options: argparse.Namespace
+) -> dict | None:
+    """What `run_case` returns, or None if memory was not enough."""
+    python = options.fusion_bench if name == "fusion-bench" else sys.executable
+    command = [python, __file__, "--repeats", str(options.repeats)]
+    command += ["--bfloat16"] * options.bfloat16 + ["--processor"] * options.processor
+    command += ["--case", name, os.fspath(file), str(batch), str(tokens)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    if ended.returncode == 0:
+        return json.loads(ended.stdout)
+    if "allocate memory" in ended.stderr:
+        return None
+    sys.exit(f"{name}:\n{ended.stderr}")
+
+
+def limit_memory() -> None:
+    """Let this process have what is free now, and no more: its failure, not the machine's."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        import resource
+    except (ImportError, ValueError, OSError):
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (free, resource.RLIM_INFINITY))
 
 
 def main() -> None:
@@ -173,15 +195,16 @@ def main() -> None:
     options = parser.parse_args()
     if options.case:
         name, file, batch, tokens = options.case
-        print(json.dumps(run_cases([name], Path(file), int(batch), int(tokens), options)))
+        limit_memory()
+        print(json.dumps(run_case(name, Path(file), int(batch), int(tokens), options)))
         return
 
     print(f"K = {TASKS}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(
         "milliseconds, and in brackets how many times mergelib's; last: mergelib to the plain MLP"
     )
-    here = ["mergelib", "plain"] + ["loop"] * (not options.no_loop)
-    names = here + ["fusion-bench"] * bool(options.fusion_bench)
+    names = ["mergelib", "plain"] + ["loop"] * (not options.no_loop)
+    names += ["fusion-bench"] * bool(options.fusion_bench)
     print(f"\n{'':38}" + "".join(f"{name:>19}" for name in names) + f"{'floor':>9}")
     widths = {"ViT-B/32": 768} if options.small else WIDTHS
     shapes = [(16, 50)] if options.small else [(b, t) for b in (1, 16, 64) for t in (50, 257)]
@@ -190,28 +213,24 @@ def main() -> None:
             file = Path(folder) / f"{width}.safetensors"
             make_file(file, width)
             for batch, tokens in shapes:
-                found = run_cases(here, file, batch, tokens, options)
-                if options.fusion_bench:
-                    command = [options.fusion_bench, __file__, "--repeats", str(options.repeats)]
-                    command += ["--bfloat16"] * options.bfloat16
-                    command += ["--processor"] * options.processor
-                    command += ["--case", "fusion-bench", os.fspath(file), str(batch), str(tokens)]
-                    shown = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-                    found |= json.loads(shown.stdout)
+                found = {name: in_a_process(name, file, batch, tokens, options) for name in names}
                 report(f"{title}  B = {batch:2}  T = {tokens:3}", found, options.bfloat16)
 
 
-def report(title: str, found: dict[str, dict], low: bool) -> None:
-    expected = torch.tensor(found["mergelib"]["output"])
+def report(title: str, found: dict[str, dict | None], low: bool) -> None:
+    ours = found["mergelib"]
+    expected = torch.tensor(ours["output"])
     for name in ("loop", "fusion-bench"):
-        if name in found:
+        if found.get(name):
             apart = (torch.tensor(found[name]["output"]) - expected).abs().max().item()
             if apart > (2e-2 if low else 1e-4):
                 sys.exit(f"{title}: {name} differs from mergelib by {apart:.1e}")
     for way in ("forward", "both ways"):
-        mine = found["mergelib"][way]
-        cells = [f"{case[way]:9.1f} ({case[way] / mine:6.2f})" for case in found.values()]
-        floor = mine / found["plain"][way]
+        cells = [
+            f"{case[way]:9.1f} ({case[way] / ours[way]:6.2f})" if case else "out of memory"
+            for case in found.values()
+        ]
+        floor = ours[way] / found["plain"][way]
         print(
             f"{title}  {way:10}" + "".join(f"{c:>19}" for c in cells) + f"{floor:9.2f}", flush=True
         )
