@@ -14,9 +14,12 @@ a step are printed: they must agree between cases of one method, Concrete's as n
 masks allow. With `--same-noise` all masks are made of the same draws, and the losses of all cases
 must agree; its times are not those of the libraries, which draw for themselves.
 
-Shown are the fastest of `--repeats` steps after a first one, the time outside the model's own
-forward and backward passes, and the highest resident size of the process less what it was after
-its imports, in P floats, with and without what the model alone takes (activations above all).
+Shown are the fastest of `--repeats` steps after a first one; the time outside the model's own
+forward and backward passes, which is the median difference between a step and the model alone, the
+two in turn in one process; and the highest resident size of the process before the model alone is
+made, less what it was after its imports, in P floats, with and without what the model takes
+(activations above all). The time outside does not depend on the batch: `--batch 1` shows it with
+less noise.
 """
 
 import argparse
@@ -28,8 +31,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from multiprocessing import Process
 from pathlib import Path
+from statistics import median
 
 import torch
 from adaptation_cases import CASES, Setting
@@ -63,13 +68,26 @@ def run_case(name: str, folder: Path, shape: dict, repeats: int, same_noise: boo
         import mergelib.adaptation  # noqa: F401
     at_start = peak_memory()
     step = CASES[name](Setting(folder, shape, same_noise))
-    losses, clocks = [], []
-    for _ in range(1 + repeats):
+    losses, clocks = timed(step, 1 + repeats)
+    found = {"losses": losses, "peak": peak_memory() - at_start, "outside": 0.0, "cpu outside": 0.0}
+    found |= {"seconds": min(clocks[1:])[0], "cpu": min(cpu for _, cpu in clocks[1:])}
+    if name != "model":
+        alone = CASES["model"](Setting(folder, shape, same_noise))
+        timed(alone, 1)
+        pairs = [(timed(alone, 1)[1][0], timed(step, 1)[1][0]) for _ in range(repeats)]
+        apart = [[b - a for a, b in zip(*pair, strict=True)] for pair in pairs]
+        found["outside"], found["cpu outside"] = map(median, zip(*apart, strict=True))
+    return found
+
+
+def timed(step: Callable[[], float], times: int) -> tuple[list[float], list[tuple[float, float]]]:
+    """What each call returned, and how long it took: seconds, and seconds of the processor."""
+    values, clocks = [], []
+    for _ in range(times):
         clock, cpu = time.perf_counter(), time.process_time()
-        losses.append(step())
+        values.append(step())
         clocks.append((time.perf_counter() - clock, time.process_time() - cpu))
-    seconds, cpu = (min(column) for column in zip(*clocks[1:], strict=True))
-    return {"losses": losses, "seconds": seconds, "cpu": cpu, "peak": peak_memory() - at_start}
+    return values, clocks
 
 
 def peak_memory() -> int:
@@ -133,16 +151,16 @@ def report(results: dict[str, dict], size: int, tasks: int) -> None:
     print(f"\n{'':29}loss 1    loss 2" + "".join(f"{title:>9}" for title in titles))
     for name, found in results.items():
         cells = []
-        for clock in ("seconds", "cpu"):
-            outside = found[clock] - model[clock]
-            ours = results.get(name.partition(",")[0], model)[clock] - model[clock]
-            cells += [found[clock], outside, outside / ours if ours > 0 else math.nan]
+        for clock, outside in (("seconds", "outside"), ("cpu", "cpu outside")):
+            ours = results.get(name.partition(",")[0], model)[outside]
+            ratio = found[outside] / ours if ours > 0 else math.nan
+            cells += [found[clock], found[outside], ratio]
         peaks = [case["peak"] / (4 * size) for case in (found, model)]
         cells += [peaks[0], peaks[0] - (peaks[1] - 2)]
         losses = "".join(f"{loss:10.5f}" for loss in found["losses"][:2])
         print(f"{name:26}{losses}" + "".join(f"{cell:9.3f}" for cell in cells))
     print(
-        "\nstep, outside: seconds on the clock, and less those of the model alone; cpu: the same "
+        "\nstep, outside: seconds on the clock, and more than the model alone takes; cpu: the same "
         "in\nprocessor time, which other programs disturb less; ratio: to mergelib's; peak: in P "
         f"floats\n(K + 4 is {tasks + 4}); own: less what the model alone takes beside its weights "
         "and gradient"
