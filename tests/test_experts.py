@@ -7,6 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from mergelib.models.base import base_file
+from mergelib.study.prepare import prepare_task
+from mergelib.study.profiles import load_profile
 from mergelib.tasks import load_suite
 from mergelib.training import experts, finetune
 
@@ -39,6 +41,13 @@ def test_seed_recipe_and_head_decide_where_an_expert_lies(suite, monkeypatch):
         patch.setattr(experts, "suite_key", lambda name: "other pixels")
         assert experts.expert_file(suite, "bars") != path
     assert experts.expert_file(suite, "bars") == path
+
+
+def test_the_study_makes_the_experts_of_its_profiles_seed(suite):
+    profile = replace(load_profile("pico"), seed=3)
+    made = prepare_task(profile, "experts", "bars", say=lambda line: None)
+    assert made["expert"] == experts.expert_file(suite, "bars", seed=3).name
+    assert made["epochs"] == experts.training_history(suite, "bars", seed=3)
 
 
 def test_heads_are_fitted_once_and_fit_their_tasks(suite, monkeypatch):

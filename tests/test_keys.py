@@ -63,7 +63,7 @@ def tree(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     for name, code in CODE.items():
-        parameters = 'profile = ""\nsuite = ""\nscale = 0.3'
+        parameters = 'profile = ""\nsuite = ""\nscale = 0.3\nseed = 0'
         cells = [
             new_markdown_cell("# A chapter"),
             new_code_cell(parameters, metadata={"tags": ["parameters"]}),
@@ -153,6 +153,7 @@ def test_outputs_counts_ids_and_kernel_of_a_notebook_are_not_content(tree):
         ("{scale: 0.5}", "{scale: 0.6}", {"second", "book"}),
         ("{pico: {scale: 0.5}}", "{pico: {scale: 0.5}, desk: {scale: 0.1}}", set()),
         ("# none", "# a comment", set()),
+        ("tasks: [digits", "parameters: {seed: 1}, tasks: [digits", {*EXPERTS, *NOTEBOOKS, "book"}),
     ],
 )
 def test_a_changed_parameter_reaches_its_notebook(tree, old, new, expected):

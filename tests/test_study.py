@@ -175,7 +175,8 @@ def test_a_mistake_in_the_profiles_is_named(folder, old, new, message):
 def test_a_profile_like_another_has_what_that_has(folder):
     again = "  again: {like: small, parameters: {steps: [9]}, notebooks: [first, second]}\n"
     part = "  part: {like: small, notebooks: [first]}\n"
-    text = PROFILES.replace("notebooks:\n", again + part + "notebooks:\n", 1)
+    seed = "  seed: {like: small, parameters: {seed: 2}, notebooks: []}\n"
+    text = PROFILES.replace("notebooks:\n", again + part + seed + "notebooks:\n", 1)
     (folder / "profiles.yaml").write_text(text)
     found = load_profile("again", folder)
     assert (found.suite, found.tasks, found.title) == ("pico", ("bars",), "t")
@@ -188,6 +189,7 @@ def test_a_profile_like_another_has_what_that_has(folder):
     assert found.chapters["second"].parameters["scale"] == 0.4
     assert found.whole and not load_profile("part", folder).whole
     assert list(load_profile("part", folder).chapters) == ["first"]
+    assert [load_profile(name, folder).seed for name in ("part", "seed")] == [0, 2]
 
 
 @pytest.mark.parametrize(

@@ -58,10 +58,8 @@ def plan(name: str, root: Path = ROOT) -> Plan:
         versions=versions,
     )
     expert_code = code(STAGE_MODULES["experts"])
-    experts = {
-        task: key_of(stage="experts", task=task, suite=suite, code=expert_code)
-        for task in profile.tasks
-    }
+    of_experts = {"stage": "experts", "suite": suite, "seed": profile.seed, "code": expert_code}
+    experts = {task: key_of(task=task, **of_experts) for task in profile.tasks}
     notebooks = {}
     for chapter in profile.chapters.values():
         used = imports.used_by_notebook(chapter.path, root)

@@ -53,8 +53,8 @@ def _expert(profile: Profile, task: str | None, say) -> dict:
         say(f"experts · {task} · " + " · ".join(numbers))
 
     return {
-        "expert": train_expert(suite, task, report=report).name,
-        "epochs": training_history(suite, task),
+        "expert": train_expert(suite, task, profile.seed, report=report).name,
+        "epochs": training_history(suite, task, profile.seed),
     }
 
 

@@ -40,7 +40,8 @@ class Chapter:
 class Profile:
     """One size of the study: its suite, tasks and the parameters of its chapters.
 
-    `whole`: it runs all notebooks, so that there is a book of it.
+    `seed`: that of its experts, the profile's parameter of that name. `whole`: it runs all
+    notebooks, so that there is a book of it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Profile:
     files: tuple[str, ...]
     hub: bool
     chapters: dict[str, Chapter]
+    seed: int = 0
     whole: bool = True
 
 
@@ -153,5 +155,6 @@ def load_profile(name: str, folder: Path | None = None) -> Profile:
         files=tuple(fields.get("files") or ()),
         hub=bool(fields.get("hub")),
         chapters=chapters,
+        seed=(fields.get("parameters") or {}).get("seed", 0),
         whole=len(chapters) == len(notebooks),
     )
