@@ -113,5 +113,6 @@ def percent(table: pd.DataFrame) -> pd.DataFrame:
     shown, apart = table.copy(), {"scale", "λ", "n"}
     for column in shown.columns.difference(apart):
         if pd.api.types.is_float_dtype(shown[column]):
-            shown[column] = (100 * shown[column]).round(1)
+            # Nine decimals first, so that equal shares are shown alike whatever made them.
+            shown[column] = (100 * shown[column]).round(9).round(1)
     return shown
