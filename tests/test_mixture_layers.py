@@ -75,6 +75,14 @@ def test_outputs_and_gradients_are_those_of_the_loop(shape, evaluation, budget, 
 
 
 @pytest.mark.parametrize("evaluation", ["weights", "outputs"])
+def test_a_batch_without_images_has_no_outputs_and_no_gradient(evaluation):
+    x, mix, tensors = parts(0, 4, 2, 5, 18)
+    found = ml.mixtures.WeightEnsemblingLinear(*tensors, evaluation)(x, mix)
+    assert found.shape == (0, 4, 18)
+    assert [g.shape for g in gradients(found, x, mix)] == [(0, 4, 5), (0, 2)]
+
+
+@pytest.mark.parametrize("evaluation", ["weights", "outputs"])
 def test_gradients_equal_finite_differences(evaluation):
     x, mix, tensors = parts(3, 4, 2, 5, 18)
     layer = ml.mixtures.WeightEnsemblingLinear(*tensors, evaluation, budget=1)
@@ -216,10 +224,11 @@ def test_the_number_of_threads_does_not_matter(evaluation):
     y = slowly(x, mix, tensors)
     expected = (y, *gradients(y, x, mix))
     for ours in found:
+        assert torch.equal(ours[0], found[0][0])
         for one, other in zip(ours, expected, strict=True):
             close(one, other)
     with number_of_threads(2), torch.inference_mode():
-        close(layer(x, mix), found[0][0])
+        assert torch.equal(layer(x, mix), found[0][0])
 
 
 def test_a_sparse_dictionary_holds_what_is_not_zero():
@@ -236,6 +245,8 @@ def test_tiles_are_of_the_size_asked_for():
     like = torch.zeros(1)
     assert tile_height((8, 3072, 768), like, 8 * 100 * 768 * 4) == 96
     assert tile_height((8, 3072, 768), like, 1) == 16
+    assert tile_height((8, 3072, 768), like, None) == 128  # 3 MiB
+    assert tile_height((8, 768, 3072), like, None) == 64  # 6 MiB: fewer rows would be slow
     with pytest.raises(ValueError, match="at least a byte, not 0"):
         tile_height((8, 3072, 768), like, 0)
 

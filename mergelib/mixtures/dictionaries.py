@@ -91,8 +91,9 @@ class SparseDictionary(torch.nn.Module):
 def tile_height(shape: Sequence[int], like: Tensor, budget: int | None) -> int:
     """Rows of a tile (K, r, i) of at most `budget` bytes, a multiple of ROWS and at least that.
 
-    The default is what stays in a CPU's cache beside the merged tiles made of it; on a GPU, where
-    starting a kernel costs more than going to memory, tiles are large.
+    The default is what stays in a CPU's cache beside the merged tiles made of it, or USUAL_ROWS
+    rows if those are more; on a GPU, where starting a kernel costs more than going to memory,
+    tiles are large.
     """
     tasks, _, width = shape
     row = max(1, tasks * width * like.element_size())

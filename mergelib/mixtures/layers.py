@@ -111,7 +111,7 @@ class WeightEnsemblingLinear(torch.nn.Module):
             if self.bias is not None:
                 bias = torch.addmm(self.bias, coefficients, self.bias_deltas).to(x.dtype)
             y = _Mix.apply(x, coefficients, bias, self, self.chosen(x.shape[1]))
-        return y.view(batch, tokens, -1)
+        return y.view(batch, tokens, len(self.weight))
 
     def chosen(self, tokens: int) -> str:
         """The evaluation that inputs of T tokens get."""
@@ -130,8 +130,8 @@ class WeightEnsemblingLinear(torch.nn.Module):
         room //= self.weight.element_size()
         for start in range(0, len(self.weight), self.dictionary.height):
             rows = slice(start, min(start + self.dictionary.height, len(self.weight)))
-            parts = -(-batch * (rows.stop - start) * numbers // max(1, room))
-            some = -(-batch // min(parts, batch))
+            parts = max(1, -(-batch * (rows.stop - start) * numbers // max(1, room)))
+            some = max(1, -(-batch // parts))
             slices = [slice(b, min(b + some, batch)) for b in range(0, batch, some)]
             yield rows, self.dictionary.tile(start), slices
 
@@ -218,8 +218,7 @@ def _apart(layer: WeightEnsemblingLinear, x: Tensor) -> bool:
 class _Merger:
     """Makes tiles of merged weights, each in the last one's place.
 
-    In float32 and float64 a product a row is the fastest on CPUs: the rows of one long product are
-    a power of two apart, and in each other's way in the cache. In lower types one long product is.
+    On CPUs a product a row is the fastest in float32 and float64, one long product in lower types.
     """
 
     def __init__(self, layer: WeightEnsemblingLinear) -> None:

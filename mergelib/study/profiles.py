@@ -116,6 +116,7 @@ def load_profile(name: str, folder: Path | None = None) -> Profile:
         models = [model, name]
         parameters = [profiles[m].get("parameters") or {} for m in models]
         fields = {**profiles[model], **fields, "parameters": parameters[0] | parameters[1]}
+    shared = fields.get("parameters") or {}
     wanted = fields.get("notebooks", list(notebooks))
     for stem in wanted:
         if stem not in notebooks:
@@ -141,7 +142,7 @@ def load_profile(name: str, folder: Path | None = None) -> Profile:
         parameters = {
             "profile": name,
             "suite": fields["suite"],
-            **(fields.get("parameters") or {}),
+            **shared,
             **(own.get("all") or {}),
             **{k: v for m in models for k, v in (own.get(m) or {}).items()},
         }
@@ -155,6 +156,6 @@ def load_profile(name: str, folder: Path | None = None) -> Profile:
         files=tuple(fields.get("files") or ()),
         hub=bool(fields.get("hub")),
         chapters=chapters,
-        seed=(fields.get("parameters") or {}).get("seed", 0),
+        seed=shared.get("seed", 0),
         whole=len(chapters) == len(notebooks),
     )
