@@ -5,23 +5,30 @@
     python benchmarks/wemoe.py --fusion-bench PYTHON  # beside fusion-bench, see below
 
 The MLPs of ViT-B/32 and ViT-L/14 (768 and 1024 wide), K = 8 task vectors, B images of T tokens, a
-router of depth 1. Shown: mergelib's layers; the naive loop, one sample's weights merged and applied
-at a time; and a plain MLP with one set of weights, which is the floor. "both ways" is forward
-and backward to the router and the input. `--fusion-bench` names a Python that has fusion-bench
-0.2.33 installed, and adds its module, which routes each image by itself, on the same weights; its
-router is of the same kind. All outputs are compared.
+router of depth 1. "both ways" is forward and backward to the router and the input; "forward" is
+without gradients.
 
-Milliseconds, the fastest of `--repeats` calls after a first one. Each case has a process of its
-own, as what one of them leaves in memory slows the others down: the loop keeps B merged weights.
-A case that asks for more memory than is free is shown as such. With `--processor` it is the
-processor's time, of all threads together, which other programs disturb less. `--bfloat16` uses
-autocast; `--no-loop` leaves the slowest case out.
+    mergelib      its layers
+    plain         an MLP with one set of weights: the floor
+    batched       the plain batched form: one product mixes B whole weights, one applies them
+    loop          one sample's weights merged and applied at a time
+    fusion-bench  its module, which routes each image by itself, with a router of the same kind, on
+                  the same weights; `--fusion-bench` names a Python that has fusion-bench 0.2.33
+
+All outputs are compared. Milliseconds: the median of all calls, and the range of them. A case is
+called `--repeats` times, after a first call that does not count, in each of `--processes`
+processes, and the cases take turns: where a case asks the system for memory at every call, as those
+do that keep B merged weights, its time depends on the process as much as on the call. A case that
+asks for more memory than is free is shown as such. With `--processor` it is the processor's time,
+of all threads together, which other programs disturb less. `--bfloat16` uses autocast; `--no-loop`
+leaves the loop out.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -69,6 +76,22 @@ def ours(tensors: dict[str, Tensor]) -> tuple[Callable, list[Tensor]]:
     mlp = ml.mixtures.WeightEnsemblingMLP(layer("fc1"), nn.GELU(), layer("fc2"))
     weight, bias = router_of(tensors)
     return lambda x: mlp(x, linear(x.mean(1), weight, bias).float()), [weight, bias]
+
+
+def batched(tensors: dict[str, Tensor]) -> tuple[Callable, list[Tensor]]:
+    weight, bias = router_of(tensors)
+
+    def layer(x: Tensor, mix: Tensor, name: str) -> Tensor:
+        base, deltas = tensors[f"base/{name}.weight"], tensors[f"deltas/{name}.weight"]
+        merged = torch.addmm(base.flatten(), mix, deltas.flatten(1)).view(len(mix), *base.shape)
+        bias, shifts = tensors[f"base/{name}.bias"], tensors[f"deltas/{name}.bias"]
+        return torch.baddbmm(torch.addmm(bias, mix, shifts).unsqueeze(1), x, merged.mT)
+
+    def run(x: Tensor) -> Tensor:
+        mix = linear(x.mean(1), weight, bias)
+        return layer(nn.functional.gelu(layer(x, mix, "fc1")), mix, "fc2")
+
+    return run, [weight, bias]
 
 
 def naive(tensors: dict[str, Tensor]) -> tuple[Callable, list[Tensor]]:
@@ -128,11 +151,18 @@ def router_of(tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     return tuple(t.clone().requires_grad_() for t in parts)
 
 
-CASES = {"mergelib": ours, "plain": dense, "loop": naive, "fusion-bench": fusion_bench}
+CASES = {
+    "mergelib": ours,
+    "plain": dense,
+    "batched": batched,
+    "loop": naive,
+    "fusion-bench": fusion_bench,
+}
+WAYS = ("forward", "both ways")
 
 
 def run_case(name: str, file: Path, batch: int, tokens: int, options: argparse.Namespace) -> dict:
-    """Milliseconds, and some numbers of the output."""
+    """Milliseconds of each call, and some numbers of the output."""
     tensors = load_file(file)
     now = time.process_time if options.processor else time.perf_counter
     torch.manual_seed(1)
@@ -154,7 +184,7 @@ def run_case(name: str, file: Path, batch: int, tokens: int, options: argparse.N
             y = run(leaf)
         torch.autograd.grad(y.float().square().sum(), [leaf, *parameters])
         both_ways.append(1e3 * (now() - clock))
-    return {"forward": min(forward[1:]), "both ways": min(both_ways[1:]), "output": output}
+    return {"forward": forward[1:], "both ways": both_ways[1:], "output": output}
 
 
 def in_a_process(
@@ -186,7 +216,8 @@ def limit_memory() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="one shape")
-    parser.add_argument("--repeats", type=int, default=3, help="timed calls of each case")
+    parser.add_argument("--repeats", type=int, default=5, help="timed calls in a process")
+    parser.add_argument("--processes", type=int, default=3, help="processes of each case")
     parser.add_argument("--processor", action="store_true", help="processor time")
     parser.add_argument("--no-loop", action="store_true", help="without the naive loop")
     parser.add_argument("--bfloat16", action="store_true", help="under autocast")
@@ -200,12 +231,10 @@ def main() -> None:
         return
 
     print(f"K = {TASKS}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    print(
-        "milliseconds, and in brackets how many times mergelib's; last: mergelib to the plain MLP"
-    )
-    names = ["mergelib", "plain"] + ["loop"] * (not options.no_loop)
-    names += ["fusion-bench"] * bool(options.fusion_bench)
-    print(f"\n{'':38}" + "".join(f"{name:>19}" for name in names) + f"{'floor':>9}")
+    print("milliseconds: median (fastest to slowest); medians and fastest calls as ratios")
+    print(f"{'':27}{'':23}{'to mergelib':>16}{'to plain':>16}")
+    names = [n for n in CASES if n != "loop" or not options.no_loop]
+    names = [n for n in names if n != "fusion-bench" or options.fusion_bench]
     widths = {"ViT-B/32": 768} if options.small else WIDTHS
     shapes = [(16, 50)] if options.small else [(b, t) for b in (1, 16, 64) for t in (50, 257)]
     with tempfile.TemporaryDirectory(prefix="wemoe_") as folder:
@@ -213,27 +242,52 @@ def main() -> None:
             file = Path(folder) / f"{width}.safetensors"
             make_file(file, width)
             for batch, tokens in shapes:
-                found = {name: in_a_process(name, file, batch, tokens, options) for name in names}
-                report(f"{title}  B = {batch:2}  T = {tokens:3}", found, options.bfloat16)
+                report(
+                    f"{title}  B = {batch}  T = {tokens}",
+                    pooled(names, file, batch, tokens, options),
+                    options.bfloat16,
+                )
+
+
+def pooled(
+    names: list[str], file: Path, batch: int, tokens: int, options: argparse.Namespace
+) -> dict[str, dict | None]:
+    """For each case the calls of all its processes, which take turns; None without memory."""
+    found: dict[str, dict | None] = {}
+    for _ in range(options.processes):
+        for name in names:
+            if name in found and found[name] is None:
+                continue
+            case = in_a_process(name, file, batch, tokens, options)
+            if case and found.get(name):
+                case |= {way: found[name][way] + case[way] for way in WAYS}
+            found[name] = case
+    return found
 
 
 def report(title: str, found: dict[str, dict | None], low: bool) -> None:
-    ours = found["mergelib"]
-    expected = torch.tensor(ours["output"])
-    for name in ("loop", "fusion-bench"):
+    expected = torch.tensor(found["mergelib"]["output"])
+    for name in ("batched", "loop", "fusion-bench"):
         if found.get(name):
             apart = (torch.tensor(found[name]["output"]) - expected).abs().max().item()
             if apart > (2e-2 if low else 1e-4):
                 sys.exit(f"{title}: {name} differs from mergelib by {apart:.1e}")
-    for way in ("forward", "both ways"):
-        cells = [
-            f"{case[way]:9.1f} ({case[way] / ours[way]:6.2f})" if case else "out of memory"
-            for case in found.values()
-        ]
-        floor = ours[way] / found["plain"][way]
-        print(
-            f"{title}  {way:10}" + "".join(f"{c:>19}" for c in cells) + f"{floor:9.2f}", flush=True
-        )
+    for way in WAYS:
+        print(f"\n{title}, {way}")
+        for name, case in found.items():
+            print(
+                f"    {name:23}" + (row(case, found, way) if case else "out of memory"), flush=True
+            )
+
+
+def row(case: dict, found: dict[str, dict | None], way: str) -> str:
+    calls = case[way]
+    cells = f"{statistics.median(calls):7.1f} ({min(calls):.1f} to {max(calls):.1f})".ljust(27)
+    for other in ("mergelib", "plain"):
+        against = found[other][way]
+        median = statistics.median(calls) / statistics.median(against)
+        cells += f"{median:9.2f} {min(calls) / min(against):6.2f}"
+    return cells
 
 
 if __name__ == "__main__":
