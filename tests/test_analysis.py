@@ -59,6 +59,11 @@ def test_percent_leaves_counts_scales_and_the_input_alone():
     assert shares["accuracy"][0] == 0.123456
 
 
+def test_percent_shows_a_dash_where_there_is_no_number():
+    shown = analysis.percent(pd.DataFrame({"λ": [0.3, np.nan], "accuracy": [np.nan, 0.5]}))
+    assert shown.to_numpy().tolist() == [[0.3, "–"], ["–", 50.0]]
+
+
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_windows_cover_every_name_about_equally(size):
     names, sets = list("abcde"), windows(list("abcde"), size, 3)

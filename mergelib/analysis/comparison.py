@@ -109,10 +109,15 @@ def means(tables: Mapping[object, pd.DataFrame], name: str) -> pd.DataFrame:
 
 
 def percent(table: pd.DataFrame) -> pd.DataFrame:
-    """A copy for reading: columns of shares (0–1) as per cent, one decimal; others as they are."""
+    """A copy for reading: columns of shares (0–1) as per cent, one decimal; others as they are.
+
+    Numbers that there are not, as the λ of a method without one, are a dash.
+    """
     shown, apart = table.copy(), {"scale", "λ", "n"}
     for column in shown.columns.difference(apart):
         if pd.api.types.is_float_dtype(shown[column]):
             # Nine decimals first, so that equal shares are shown alike whatever made them.
             shown[column] = (100 * shown[column]).round(9).round(1)
+    for column in shown.columns[shown.isna().any()]:
+        shown[column] = shown[column].astype(object).where(shown[column].notna(), "–")
     return shown
