@@ -5,9 +5,9 @@
 #
 # What must run again is decided by content. Every step has a key, a hash of the library sources
 # it imports, its notebook's cells, its parameters, its data and the keys of the steps before it
-# (mergelib/study/keys.py and graph.py), and the key is a parameter of the rule. What the rules
-# declare as inputs are the small files that steps hand to each other; a newer date on one counts
-# only if its checksum differs, so that neither a touched file nor a fresh clone makes work.
+# (mergelib/keys.py and mergelib/study/graph.py), and the key is a parameter of the rule. What the
+# rules declare as inputs are the small files that steps hand to each other; a newer date on one
+# counts only if its checksum differs, so that neither a touched file nor a fresh clone makes work.
 # profiles/default/ holds the options that this relies on; snakemake reads it by itself.
 
 import fcntl

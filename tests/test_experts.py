@@ -40,6 +40,9 @@ def test_seed_recipe_and_head_decide_where_an_expert_lies(suite, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(experts, "suite_key", lambda name: "other pixels")
         assert experts.expert_file(suite, "bars") != path
+    with monkeypatch.context() as patch:
+        patch.setattr(experts.keys, "versions", lambda: {"torch": "another"})
+        assert experts.expert_file(suite, "bars") != path
     assert experts.expert_file(suite, "bars") == path
 
 

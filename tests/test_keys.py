@@ -9,10 +9,11 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from mergelib import imports, keys
 from mergelib.storage import ROOT
-from mergelib.study import imports, keys
 from mergelib.study.graph import plan
 from mergelib.study.profiles import StudyError
+from mergelib.training import experts
 
 PROFILES = """
 profiles:
@@ -223,3 +224,20 @@ def test_what_a_cell_uses(tree, source, used):
 def test_a_missing_module_is_named(tree):
     with pytest.raises(ModuleNotFoundError, match=r"mergelib\.nothing"):
         imports.closure(["mergelib.nothing"], root=tree)
+
+
+@pytest.mark.parametrize("made", [experts.HEADS_ARE_MADE_BY, experts.EXPERTS_ARE_MADE_BY])
+def test_another_way_to_compute_makes_new_heads_and_experts(tree, made):
+    def key():
+        return keys.computation_key(made, experts.SUITES, tree)
+
+    def changed(name):
+        before, path = key(), tree / "mergelib" / name
+        path.write_text(path.read_text() + "\nA = 1\n")
+        return key() != before
+
+    assert changed("models/attention.py")
+    assert changed("models/encoders.py")
+    assert changed("evaluation.py")
+    assert not changed("merging/ties.py")
+    assert not changed("tasks/pico.py")

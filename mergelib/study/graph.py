@@ -9,8 +9,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from mergelib import imports, keys
 from mergelib.storage import ROOT, key_of
-from mergelib.study import imports, keys
 from mergelib.study.profiles import Profile, StudyError, load_profile
 
 # The modules that are a suite's own: a change in them is no concern of the other suites.

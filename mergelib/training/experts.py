@@ -7,23 +7,25 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from mergelib import storage
+from mergelib import keys, storage
 from mergelib.evaluation import encode
-from mergelib.models import heads
 from mergelib.models.base import base_file, base_of, load_encoder
 from mergelib.models.compute import resolve_device
 from mergelib.models.heads import Head, linear_probe
 from mergelib.task_vectors import TaskVectors
 from mergelib.tasks import Suite, suite_key
-from mergelib.training import augment, finetune
 from mergelib.training.finetune import RECIPES, fine_tune
+
+HEADS_ARE_MADE_BY = ("mergelib.models.base", "mergelib.models.heads", "mergelib.evaluation")
+EXPERTS_ARE_MADE_BY = ("mergelib.training.finetune",)
+SUITES = ("mergelib.tasks",)  # the suite's own key speaks for its images
 
 
 def heads_file(suite: Suite) -> Path:
     key = storage.key_of(
         suite=suite_key(suite.name),
         base=base_of(suite.name).key(),
-        code=storage.key_of_files([heads.__file__]),
+        made_by=keys.computation_key(HEADS_ARE_MADE_BY, cut=SUITES),
     )
     return storage.cache_folder() / "heads" / f"{suite.name}-{key}.safetensors"
 
@@ -48,7 +50,7 @@ def expert_file(suite: Suite, task: str, seed: int = 0) -> Path:
     key = storage.key_of(
         start=heads_file(suite).name,
         recipe=asdict(replace(RECIPES[suite.name], seed=seed)),
-        code=storage.key_of_files([finetune.__file__, augment.__file__]),
+        made_by=keys.computation_key(EXPERTS_ARE_MADE_BY, cut=SUITES),
     )
     return storage.cache_folder() / "experts" / suite.name / f"{task}-{key}.safetensors"
 

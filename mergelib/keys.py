@@ -12,8 +12,8 @@ import platform
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from mergelib.imports import closure, module_path
 from mergelib.storage import ROOT, key_of
-from mergelib.study.imports import module_path
 
 NUMERICAL = (
     "torch",
@@ -69,6 +69,12 @@ def sources(modules: Iterable[str], root: Path = ROOT) -> list[Path]:
 def sources_key(modules: Iterable[str], root: Path = ROOT) -> str:
     """A key of the names and bytes of everything in `sources`."""
     return key_of(sources={str(p.relative_to(root)): file_key(p) for p in sources(modules, root)})
+
+
+def computation_key(modules: Iterable[str], cut: Iterable[str] = (), root: Path = ROOT) -> str:
+    """A key of what a result of `modules` depends on beside its data: their sources, those of the
+    modules that they use (but not of those in `cut`), and the versions of the packages."""
+    return key_of(code=sources_key(closure(modules, cut, root), root), versions=versions())
 
 
 def _package_data(folder: Path) -> Iterator[Path]:
