@@ -1,6 +1,6 @@
 """Time of one MLP whose weights are mixed for every image, at CLIP's sizes.
 
-    python benchmarks/wemoe.py                        # minutes on two cores
+    python benchmarks/wemoe.py                        # all shapes
     python benchmarks/wemoe.py --small                # ViT-B/32's shape, B = 16, T = 50 only
     python benchmarks/wemoe.py --fusion-bench PYTHON  # beside fusion-bench, see below
 
