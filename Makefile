@@ -22,6 +22,7 @@ book: $(INSTALLED)
 	@"$(BIN)/python" -m snakemake --cores $(JOBS) --config profile=$(PROFILE)
 
 test: $(INSTALLED)
+	@"$(BIN)/python" tests/browser.py
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/nbstripout" --keep-id --verify notebooks/*.ipynb
