@@ -21,7 +21,7 @@ from collections.abc import Callable
 import torch
 
 import mergelib as ml
-from mergelib import passes
+from mergelib.vectors import passes
 
 ALPHA, LENGTH, COSINE = 0.1, 2.0, 0.05
 FULL = 87_456_000

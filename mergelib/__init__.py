@@ -14,9 +14,9 @@ import importlib
 from types import ModuleType
 
 from mergelib import merging, methods
-from mergelib.checkpoint import CheckpointError
-from mergelib.parameters import Layout
-from mergelib.task_vectors import TaskVectors
+from mergelib.vectors.checkpoint import CheckpointError
+from mergelib.vectors.layout import Layout
+from mergelib.vectors.task_vectors import TaskVectors
 
 __all__ = [
     "CheckpointError",

@@ -3,19 +3,18 @@
 One function, `evaluate`, makes every accuracy of the book.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
 import torch
 from torch.func import functional_call
 
+from mergelib.intervals import wilson_interval
 from mergelib.models.compute import mixed_precision
 from mergelib.models.encoders import normalise_pixels
 from mergelib.models.heads import Head
-from mergelib.tasks.suite import Suite, unknown
-
-Z95 = 1.959963984540054
+from mergelib.suites.suite import Suite
+from mergelib.words import unknown
 
 # Images encoded at once. On a CPU the activations of a few dozen images fit into its cache, those
 # of hundreds do not; a GPU wants as many as it can get.
@@ -50,19 +49,6 @@ def predict(encoder, head: Head, images, weights=None, batch: int | None = None)
     """The predicted classes (N,) of uint8 images (N, 3, H, W)."""
     features = encode(encoder, images, weights, batch)
     return head.to(features.device)(features).argmax(dim=1).cpu()
-
-
-def wilson_interval(correct: int, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a proportion (Wilson 1927):
-
-    (p̂ + z²/2n ± z √(p̂(1−p̂)/n + z²/4n²)) / (1 + z²/n), with p̂ = correct / n.
-    """
-    if not 0 <= correct <= n or n == 0:
-        raise ValueError(f"{correct} of {n} is not a proportion")
-    p, z2 = correct / n, Z95**2
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def evaluate(
@@ -103,14 +89,3 @@ def accuracy_row(task: str, right: torch.Tensor) -> dict[str, object]:
     low, high = wilson_interval(correct, n)
     row = {"task": task, "n": n, "correct": correct, "accuracy": correct / n}
     return {**row, "low": low, "high": high}
-
-
-def mean_interval(table: pd.DataFrame) -> tuple[float, float, float]:
-    """Mean accuracy over the tasks of an `evaluate` table and its 95 % interval (low, high).
-
-    The tasks' test sets are independent samples, so the variance of the mean is the mean of
-    the binomial variances over the number of tasks.
-    """
-    p, n = table["accuracy"].to_numpy(), table["n"].to_numpy()
-    mean, half = float(p.mean()), Z95 * math.sqrt(float((p * (1 - p) / n).sum())) / len(p)
-    return mean, max(0.0, mean - half), min(1.0, mean + half)

@@ -11,9 +11,9 @@ from mergelib.evaluation import evaluate
 from mergelib.models.base import load_encoder
 from mergelib.models.compute import resolve_device
 from mergelib.models.heads import Head
-from mergelib.task_vectors import TaskVectors
-from mergelib.tasks import Suite, load_suite
+from mergelib.suites import Suite, load_suite
 from mergelib.training.experts import load_heads, load_task_vectors
+from mergelib.vectors.task_vectors import TaskVectors
 
 
 @dataclass(frozen=True)

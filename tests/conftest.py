@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mergelib.storage import ROOT
+from mergelib.cache.storage import ROOT
 from mergelib.study import book, execute
 from mergelib.study.profiles import Profile, load_profile
 

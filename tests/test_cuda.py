@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import mergelib as ml
-from mergelib import analysis
+from mergelib.analysis import interference, planes, task_weights
 from mergelib.training.finetune import RECIPES, fine_tune
 from mergelib.workbench import open_workbench
 
@@ -109,10 +109,10 @@ def test_an_expert_learns(benches):
 
 
 def test_gaps_and_tuned_weights_agree_but_for_rounding(benches):
-    cpu, gpu = (analysis.consistency(b, scale=0.5) for b in benches)
+    cpu, gpu = (interference.consistency(b, scale=0.5) for b in benches)
     for column in ("gap", "predicted", "crude"):
         assert gpu[column].tolist() == pytest.approx(cpu[column].tolist(), rel=1e-2, abs=1e-3)
-    weights = [analysis.tuned_task_weights(b, steps=10)[0].cpu() for b in benches]
+    weights = [task_weights.tuned_task_weights(b, steps=10)[0].cpu() for b in benches]
     assert torch.allclose(*weights, atol=0.02)
-    maps = [analysis.disentanglement_map(b, ["bars", "spots"], num=3).error for b in benches]
+    maps = [planes.disentanglement_map(b, ["bars", "spots"], num=3).error for b in benches]
     assert abs(maps[0] - maps[1]).max() < 0.1

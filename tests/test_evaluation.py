@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from mergelib.evaluation import encode, evaluate, mean_interval, predict, wilson_interval
+from mergelib.evaluation import encode, evaluate, predict
+from mergelib.intervals import mean_interval, wilson_interval
 from mergelib.models.base import load_encoder
 from mergelib.models.heads import Head
-from mergelib.tasks import load_suite
+from mergelib.suites import load_suite
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

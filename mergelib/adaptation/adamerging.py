@@ -1,27 +1,20 @@
 """AdaMerging: coefficients of task vectors, learnt on unlabelled inputs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from mergelib.adaptation.bench import Bench, fingerprint, inputs_and_model, on_weights
 from mergelib.adaptation.combination import Combination
 from mergelib.adaptation.loop import Adapted, adapt
-from mergelib.adaptation.streams import Stream, unlabelled
-from mergelib.adaptation.weights import Classify, ImageClassifier, WeightLearner
+from mergelib.adaptation.weights import WeightLearner
 from mergelib.merging.ties import ties_split
-from mergelib.models.heads import Head
-from mergelib.registration import method
-from mergelib.task_vectors import TaskVectors
-from mergelib.tasks.suite import Suite
+from mergelib.methods.entry import method
+from mergelib.vectors.task_vectors import TaskVectors
 
-if TYPE_CHECKING:
-    from mergelib.workbench import Workbench
-
-Bench: TypeAlias = "Workbench | tuple[torch.nn.Module, dict[str, Head], Suite]"
 Bounds = tuple[float, float]
 
 
@@ -162,28 +155,6 @@ class AdaMergingLearner(WeightLearner):
         return self._form(None)
 
 
-def parts_of(bench: Bench) -> tuple[torch.nn.Module, dict[str, Head], Suite]:
-    """(encoder, heads, suite) of a workbench, or the three themselves."""
-    if isinstance(bench, Sequence):
-        encoder, heads, suite = bench
-        return encoder, heads, suite
-    return bench.encoder, bench.heads, bench.suite
-
-
-def inputs_and_model(
-    bench: Bench, tasks: Sequence[str], split: str, seed: int
-) -> tuple[dict[str, Stream], Classify]:
-    """The unlabelled streams of some tasks, and the logits of the bench's model on them."""
-    encoder, heads, suite = parts_of(bench)
-    streams = unlabelled(suite, split, seed, tasks)
-    return streams, ImageClassifier(encoder, heads, suite.subset(tasks))
-
-
-def fingerprint(tv: TaskVectors, options: Mapping[str, object]) -> dict[str, list[float]]:
-    """What tells a checkpoint's task vectors from others: their lengths, if there is to be one."""
-    return {"lengths": tv.norms().tolist()} if options.get("checkpoint") is not None else {}
-
-
 def initial_coefficients(tv: TaskVectors, combination: Combination, init: float) -> Tensor:
     """(K, n) numbers `init`; ValueError unless it is finite."""
     if not abs(init) < float("inf"):
@@ -196,10 +167,3 @@ def check_bounds(clamp: Bounds | None) -> Bounds | None:
     if clamp is not None and not clamp[0] < clamp[1]:
         raise ValueError(f"clamp must be (low, high) with low < high, not {clamp}")
     return clamp
-
-
-def on_weights(
-    evaluate: Callable[[Tensor], pd.DataFrame] | None, weights: Callable[[], Tensor]
-) -> Callable[[], pd.DataFrame] | None:
-    """The loop's `evaluate` from one that takes weights (P,)."""
-    return None if evaluate is None else lambda: evaluate(weights())

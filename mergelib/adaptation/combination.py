@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mergelib import passes
-from mergelib.parameters import Layout
-from mergelib.task_vectors import TaskVectors
+from mergelib.vectors import passes
+from mergelib.vectors.layout import Layout
+from mergelib.vectors.task_vectors import TaskVectors
 
 GROUPS = {"task": "model", "tensor": "tensor", "block": "block"}
 WIDTH = 1 << 16  # nothing of K rows is kept, so a piece may be wider than in other passes

@@ -11,22 +11,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mergelib.adaptation.adamerging import (
-    AdaMergingLearner,
-    Bench,
-    Bounds,
-    fingerprint,
-    inputs_and_model,
-    on_weights,
-)
+from mergelib.adaptation.adamerging import AdaMergingLearner, Bounds
+from mergelib.adaptation.bench import Bench, fingerprint, inputs_and_model, on_weights
 from mergelib.adaptation.combination import Combination
 from mergelib.adaptation.loop import Adapted, adapt
 from mergelib.adaptation.mask import deployed_mask
 from mergelib.adaptation.mask_learners import MaskLearner, MetaLearner
 from mergelib.adaptation.weights import WeightLearner
-from mergelib.parameters import Layout
-from mergelib.registration import method
-from mergelib.task_vectors import TaskVectors
+from mergelib.methods.entry import method
+from mergelib.vectors.layout import Layout
+from mergelib.vectors.task_vectors import TaskVectors
 
 
 @dataclass(frozen=True)

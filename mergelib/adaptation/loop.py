@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mergelib import storage
 from mergelib.adaptation.objective import mean_entropy
 from mergelib.adaptation.streams import Stream
 from mergelib.adaptation.watch import CollapseWatch
+from mergelib.cache import storage
 
 
 class Learner:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mergelib import passes
 from mergelib.adaptation.combination import Piece, group_sums, pieces
-from mergelib.parameters import Layout
+from mergelib.vectors import passes
+from mergelib.vectors.layout import Layout
 
 KINDS = ("sample", "expected", "binary")
 

@@ -10,7 +10,7 @@ from mergelib.adaptation.combination import Combination
 from mergelib.adaptation.mask import KINDS, deployed_mask, relaxed_mask
 from mergelib.adaptation.streams import derived_seed
 from mergelib.adaptation.weights import WeightLearner
-from mergelib.task_vectors import TaskVectors
+from mergelib.vectors.task_vectors import TaskVectors
 
 
 class MaskLearner(WeightLearner):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mergelib.tasks.suite import Suite
+from mergelib.suites.suite import Suite
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,9 @@ from mergelib.adaptation.loop import Learner
 from mergelib.models.compute import mixed_precision
 from mergelib.models.encoders import normalise_pixels
 from mergelib.models.heads import Head
-from mergelib.parameters import Layout
-from mergelib.tasks.suite import Suite, unknown
+from mergelib.suites.suite import Suite
+from mergelib.vectors.layout import Layout
+from mergelib.words import unknown
 
 Classify = Callable[[Mapping[str, Tensor], str, Tensor], Tensor]
 """classify(state, task, inputs) gives logits (B, C) of the model with the tensors `state`."""

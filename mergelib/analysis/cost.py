@@ -21,12 +21,12 @@ from torch import Tensor
 
 from mergelib.analysis.comparison import means
 from mergelib.evaluation import encode
-from mergelib.mixtures.exclusive import Exclusive
 from mergelib.mixtures.files import save_mixture
 from mergelib.mixtures.model import Mixture
 from mergelib.mixtures.router import Router
-from mergelib.mixtures.twin_file import save_twin
-from mergelib.mixtures.twin_model import CLASS_TOKENS, POSITIONS, TwinModel
+from mergelib.mixtures.twin.exclusive import Exclusive
+from mergelib.mixtures.twin.file import save_twin
+from mergelib.mixtures.twin.model import CLASS_TOKENS, POSITIONS, TwinModel
 
 WORD = 4  # bytes of a float32
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from mergelib.analysis.losses import features, images_of
 from mergelib.merging.task_arithmetic import task_arithmetic, task_scales
 from mergelib.models.compute import mixed_precision
-from mergelib.task_vectors import TaskVectors
+from mergelib.vectors.task_vectors import TaskVectors
 from mergelib.workbench import Workbench
 
 

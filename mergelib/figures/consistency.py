@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from mergelib.evaluation import Z95
 from mergelib.figures.accuracy import spread
 from mergelib.figures.style import BLACK, GREEN, GREY, SEQUENTIAL, VERMILION, WIDTH
+from mergelib.intervals import Z95
 
 MEASURED = {"color": BLACK, "marker": "o"}
 PREDICTED = {"color": BLACK, "marker": "o", "markerfacecolor": "white"}

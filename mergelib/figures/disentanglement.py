@@ -11,7 +11,7 @@ from mergelib.figures.style import BLACK, WIDTH
 def disentanglement_maps(maps: Mapping[str, object]):
     """One panel a pair of tasks, on one colour scale; a dotted box marks [0, 1]².
 
-    `maps` maps a title to a `mergelib.analysis.disentanglement.DisentanglementMap`. Returns the
+    `maps` maps a title to a `mergelib.analysis.planes.DisentanglementMap`. Returns the
     figure.
     """
     figure, axes = plt.subplots(

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from mergelib.figures.style import WIDTH
-from mergelib.tasks.suite import Suite
+from mergelib.suites.suite import Suite
 
 
 def contact_sheet(suite: Suite, columns: int = 14, rows: int = 2, split: str = "test"):

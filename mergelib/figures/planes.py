@@ -9,7 +9,7 @@ from mergelib.figures.style import BLACK, WIDTH, method_style
 def loss_plane(plane, points=None):
     """Contours of the mean loss of two tasks over (α₁, α₂), one panel a task and one for both.
 
-    `plane` is a `mergelib.analysis.loss_plane.LossPlane`; `points` maps a label to the (α₁, α₂)
+    `plane` is a `mergelib.analysis.planes.LossPlane`; `points` maps a label to the (α₁, α₂)
     of a marked model, or to several, and the name of its style. Returns the figure.
     """
     both = plane.loss.mean(axis=0)

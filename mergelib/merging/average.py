@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from mergelib.merging.task_arithmetic import task_arithmetic
-from mergelib.registration import method
-from mergelib.task_vectors import TaskVectors
+from mergelib.methods.entry import method
+from mergelib.vectors.task_vectors import TaskVectors
 
 
 @method(title="Weight averaging", family="static", paper="wortsman2022soups")

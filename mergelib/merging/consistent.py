@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from mergelib import passes
-from mergelib.gram import group_gram
-from mergelib.groups import Groups, Tile
 from mergelib.merging.task_arithmetic import task_arithmetic
-from mergelib.registration import method
-from mergelib.task_vectors import TaskVectors
+from mergelib.methods.entry import method
+from mergelib.vectors import passes
+from mergelib.vectors.gram import group_gram
+from mergelib.vectors.groups import Groups, Tile
+from mergelib.vectors.task_vectors import TaskVectors
 
 # Directions in which the unit task vectors of a group are this close to dependent, as a share of
 # the largest eigenvalue of their cosines, are rounding errors of float32 weights.

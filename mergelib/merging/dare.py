@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mergelib import passes
 from mergelib.merging.task_arithmetic import task_scales
 from mergelib.merging.ties import ties
-from mergelib.registration import method
-from mergelib.task_vectors import TaskVectors
+from mergelib.methods.entry import method
+from mergelib.vectors import passes
+from mergelib.vectors.task_vectors import TaskVectors
 
 _RANGE = 1 << 32  # a draw is an integer below this
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mergelib.registration import method
-from mergelib.task_vectors import TaskVectors
+from mergelib.methods.entry import method
+from mergelib.vectors.task_vectors import TaskVectors
 
 
 @method(title="Task arithmetic", family="static", paper="ilharco2023editing")

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from mergelib import passes
-from mergelib.magnitudes import smallest_kept_magnitude
-from mergelib.registration import method
-from mergelib.task_vectors import TaskVectors
+from mergelib.methods.entry import method
+from mergelib.vectors import passes
+from mergelib.vectors.magnitudes import smallest_kept_magnitude
+from mergelib.vectors.task_vectors import TaskVectors
 
 # A sum of K float32 numbers is off by less than K of these times the sum of magnitudes.
 _ROUNDING = torch.finfo(torch.float32).eps

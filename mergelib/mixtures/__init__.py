@@ -6,16 +6,15 @@ ml.mixtures.save_mixture(found.model, "wemoe.safetensors")
 """
 
 from mergelib.mixtures.dictionaries import DenseDictionary, SparseDictionary
-from mergelib.mixtures.ewemoe import ewemoe, prune
 from mergelib.mixtures.files import load_mixture, save_mixture
 from mergelib.mixtures.layers import WeightEnsemblingLinear, WeightEnsemblingMLP
 from mergelib.mixtures.learning import MixtureAdapted
 from mergelib.mixtures.model import Mixture, Plan, Start, upscale
 from mergelib.mixtures.router import Gate, Router
-from mergelib.mixtures.twin import TwinMerged, recompressed, twin_merging
-from mergelib.mixtures.twin_file import load_twin, save_twin
-from mergelib.mixtures.twin_model import TwinModel
-from mergelib.mixtures.wemoe import wemoe
+from mergelib.mixtures.twin.file import load_twin, save_twin
+from mergelib.mixtures.twin.method import TwinMerged, recompressed, twin_merging
+from mergelib.mixtures.twin.model import TwinModel
+from mergelib.mixtures.wemoe import ewemoe, prune, wemoe
 
 __all__ = [
     "DenseDictionary",

@@ -6,10 +6,10 @@ import os
 import torch
 from torch import Tensor
 
-from mergelib.checkpoint import CheckpointError, open_checkpoint
 from mergelib.mixtures.headed import read_header, save_headed
 from mergelib.mixtures.model import Mixture, Plan, assemble
 from mergelib.mixtures.sparse_file import decode, encode
+from mergelib.vectors.checkpoint import CheckpointError, open_checkpoint
 
 KIND = "mixture"
 

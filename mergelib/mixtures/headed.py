@@ -9,8 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mergelib import storage
-from mergelib.checkpoint import CheckpointError
+from mergelib.cache import storage
+from mergelib.vectors.checkpoint import CheckpointError
 
 
 def save_headed(

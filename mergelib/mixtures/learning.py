@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from mergelib import methods
-from mergelib.adaptation.adamerging import Bench, fingerprint, parts_of
+from mergelib.adaptation.bench import Bench, fingerprint, parts_of
 from mergelib.adaptation.loop import Adapted, Learner, adapt
 from mergelib.adaptation.streams import unlabelled
 from mergelib.adaptation.weights import ImageClassifier
 from mergelib.mixtures.model import Mixture, Plan, Start, upscale
-from mergelib.task_vectors import TaskVectors
+from mergelib.vectors.task_vectors import TaskVectors
 
 STANDARDISED_ON = 128  # images a task
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mergelib.checkpoint import Checkpoint
 from mergelib.evaluation import encode
 from mergelib.mixtures.dictionaries import DenseDictionary, SparseDictionary
 from mergelib.mixtures.layers import WeightEnsemblingLinear
 from mergelib.mixtures.parts import MixtureAttention, MixtureMLP
 from mergelib.mixtures.router import Gate, Router, check_routing
-from mergelib.mixtures.vit import Site, activation_of, replace, sites
-from mergelib.task_vectors import TaskVectors
+from mergelib.models.sites import Site, activation_of, replace, sites
+from mergelib.vectors.checkpoint import Checkpoint
+from mergelib.vectors.task_vectors import TaskVectors
 
 PARTS = {"mlp": ("mlp",), "attention": ("attention",), "both": ("mlp", "attention")}
 SMALLEST_DEVIATION = 1e-6

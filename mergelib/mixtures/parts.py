@@ -7,8 +7,8 @@ from torch import Tensor
 
 from mergelib.mixtures.layers import WeightEnsemblingLinear, WeightEnsemblingMLP
 from mergelib.mixtures.router import Gate
-from mergelib.mixtures.vit import Site
 from mergelib.models.attention import attend, heads_of
+from mergelib.models.sites import Site
 
 
 class MixtureMLP(torch.nn.Module):

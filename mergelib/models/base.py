@@ -8,9 +8,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from mergelib import storage
+from mergelib.cache import storage
 from mergelib.models.encoders import CONFIGS, build_encoder
-from mergelib.tasks.suite import unknown
+from mergelib.words import unknown
 
 CHECKPOINTS = storage.ROOT / "data" / "checkpoints"
 TOWER = "visual."

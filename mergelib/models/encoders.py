@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from mergelib import _torchvision  # noqa: F401  (must come before open_clip)
+from mergelib.models import _torchvision  # noqa: F401  (must come before open_clip)
 from mergelib.models.attention import use_self_attention
 
 CONFIGS = Path(__file__).parent / "configs"

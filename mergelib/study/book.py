@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mergelib.storage import ROOT
+from mergelib.cache.storage import ROOT
 from mergelib.study.paths import executed_path, relative
 from mergelib.study.profiles import Profile
 

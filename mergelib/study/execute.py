@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from mergelib.storage import ROOT
+from mergelib.cache.storage import ROOT
 from mergelib.study.paths import relative, results_folder
 from mergelib.study.profiles import check_parameters
 from mergelib.study.progress import say as say_line

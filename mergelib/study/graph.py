@@ -9,18 +9,18 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mergelib import imports, keys
-from mergelib.storage import ROOT, key_of
+from mergelib.cache import keys, sources
+from mergelib.cache.storage import ROOT, key_of
 from mergelib.study.profiles import Profile, StudyError, load_profile
 
 # The modules that are a suite's own: a change in them is no concern of the other suites.
 SUITES = {
-    "pico": ("mergelib.tasks.pico",),
-    "desk": ("mergelib.tasks.desk",),
-    "standard": ("mergelib.tasks.standard",),
+    "pico": ("mergelib.suites.pico",),
+    "desk": ("mergelib.suites.desk",),
+    "standard": ("mergelib.suites.standard",),
 }
 STAGE_MODULES = {
-    "suite": ("mergelib.tasks", "mergelib.models.base", "mergelib.models.heads"),
+    "suite": ("mergelib.suites", "mergelib.models.base", "mergelib.models.heads"),
     "experts": ("mergelib.training.experts",),
 }
 RUNNER = "mergelib.study.execute"
@@ -48,7 +48,7 @@ def plan(name: str, root: Path = ROOT) -> Plan:
     cut = {module for modules in SUITES.values() for module in modules} - set(own)
 
     def code(modules) -> str:
-        return keys.sources_key(imports.closure([*modules, *own], cut, root), root)
+        return keys.sources_key(sources.closure([*modules, *own], cut, root), root)
 
     suite = key_of(
         stage="suite",
@@ -62,12 +62,12 @@ def plan(name: str, root: Path = ROOT) -> Plan:
     experts = {task: key_of(task=task, **of_experts) for task in profile.tasks}
     notebooks = {}
     for chapter in profile.chapters.values():
-        used = imports.used_by_notebook(chapter.path, root)
+        used = sources.used_by_notebook(chapter.path, root)
         notebooks[chapter.name] = key_of(
             cells=keys.notebook_key(chapter.path),
             parameters=chapter.parameters,
             code=code(used),
-            runner=keys.file_key(imports.module_path(RUNNER, root)),
+            runner=keys.file_key(sources.module_path(RUNNER, root)),
             files=_files(chapter.files, root),
             suite=suite,
             experts=experts,
@@ -108,5 +108,5 @@ def _book_sources(root: Path) -> list[Path]:
         for p in (root / "book").rglob("*")
         if p.is_file() and not {"_executed", "__pycache__"} & set(p.parts)
     ]
-    builder = imports.module_path("mergelib.study.book", root)
+    builder = sources.module_path("mergelib.study.book", root)
     return sorted([*book, root / "_config.yml", *([builder] if builder else [])])

@@ -5,8 +5,8 @@ import os
 import platform
 from pathlib import Path
 
-from mergelib.keys import NUMERICAL, version
-from mergelib.storage import ROOT
+from mergelib.cache.keys import NUMERICAL, version
+from mergelib.cache.storage import ROOT
 from mergelib.study.profiles import Profile, StudyError
 from mergelib.study.results import recall, write_json
 

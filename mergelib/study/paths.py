@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from mergelib.storage import ROOT, cache_folder
+from mergelib.cache.storage import ROOT, cache_folder
 
 
 def notebooks_folder() -> Path:

@@ -28,7 +28,7 @@ def prepare_task(profile: Profile, stage: str, task: str | None = None, say=say_
 
 def _suite(profile: Profile) -> dict:
     from mergelib.models.base import base_file
-    from mergelib.tasks import SPLITS
+    from mergelib.suites import SPLITS
     from mergelib.training.experts import heads_file, load_heads
 
     suite = _load(profile)
@@ -59,7 +59,7 @@ def _expert(profile: Profile, task: str | None, say) -> dict:
 
 
 def _load(profile: Profile):
-    from mergelib.tasks import load_suite
+    from mergelib.suites import load_suite
 
     suite = load_suite(profile.suite)
     if suite.names != profile.tasks:

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from mergelib.study.paths import notebooks_folder
+from mergelib.words import unknown
 
 PROFILE_FIELDS = {"title", "suite", "tasks", "files", "hub", "parameters", "like", "notebooks"}
 NOTEBOOK_FIELDS = {"needs", "files", "parameters"}
@@ -19,9 +20,6 @@ class StudyError(ValueError):
 
 
 def _refuse(kind: str, name: str, known: Iterable[str], where: str) -> StudyError:
-    # Imported when something is wrong only: it brings torch along, which `make book` can spare.
-    from mergelib.tasks.suite import unknown
-
     return StudyError(unknown(kind, name, sorted(known), where))
 
 

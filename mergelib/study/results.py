@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from mergelib.storage import atomic
+from mergelib.cache.storage import atomic
 from mergelib.study.paths import results_folder
 
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from mergelib import keys, storage
+from mergelib.cache import keys, storage
 from mergelib.evaluation import encode
 from mergelib.models.base import base_file, base_of, load_encoder
 from mergelib.models.compute import resolve_device
 from mergelib.models.heads import Head, linear_probe
-from mergelib.task_vectors import TaskVectors
-from mergelib.tasks import Suite, suite_key
+from mergelib.suites import Suite, suite_key
 from mergelib.training.finetune import RECIPES, fine_tune
+from mergelib.vectors.task_vectors import TaskVectors
 
 HEADS_ARE_MADE_BY = ("mergelib.models.base", "mergelib.models.heads", "mergelib.evaluation")
 EXPERTS_ARE_MADE_BY = ("mergelib.training.finetune",)
-SUITES = ("mergelib.tasks",)  # the suite's own key speaks for its images
+SUITES = ("mergelib.suites",)  # the suite's own key speaks for its images
 
 
 def heads_file(suite: Suite) -> Path:

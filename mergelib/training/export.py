@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from mergelib import storage
+from mergelib.cache import storage
 from mergelib.models.base import CHECKPOINTS, TOWER
 from mergelib.models.encoders import build_clip
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from mergelib import storage
+from mergelib.cache import storage
 from mergelib.evaluation import predict
 from mergelib.models.compute import mixed_precision
 from mergelib.models.encoders import normalise_pixels
 from mergelib.models.heads import Head
-from mergelib.tasks.suite import Task
+from mergelib.suites.suite import Task
 from mergelib.training.augment import random_colour, random_view
 
 

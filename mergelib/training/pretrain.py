@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from mergelib import storage
+from mergelib.cache import storage
 from mergelib.evaluation import encode
 from mergelib.models.compute import mixed_precision
 from mergelib.models.encoders import (
@@ -28,7 +28,7 @@ from mergelib.models.encoders import (
     build_encoder,
     normalise_pixels,
 )
-from mergelib.tasks.parquet import class_names, decode, load_rows
+from mergelib.suites.parquet import class_names, decode, load_rows
 from mergelib.training.augment import random_colour, random_sensor, random_view
 
 SOURCES = ("tiny_imagenet", "cifar100", "caltech101")

@@ -1,0 +1,131 @@
+"""What a mixture gives to whom: coefficients by task, block and image, and routing by batch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mergelib.adaptation.streams import derived_seed
+from mergelib.analysis.losses import images_of
+from mergelib.evaluation import accuracy_row, encode
+from mergelib.mixtures.model import Mixture
+from mergelib.mixtures.twin.model import TwinModel
+from mergelib.workbench import Workbench
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Coefficients that images of K tasks get of K task vectors in S mixed parts.
+
+    `means` (K, S, K): the mean λ of images of a task (first axis) in a part for a vector (last
+    axis). `first` (K, S, K): the share of those images of which that vector has the largest λ.
+    """
+
+    tasks: tuple[str, ...]
+    parts: tuple[str, ...]
+    means: np.ndarray
+    first: np.ndarray
+
+    def first_choice(self) -> pd.DataFrame:
+        """The shares, mean over the parts: rows are tasks of images, columns task vectors."""
+        return pd.DataFrame(self.first.mean(1), self.tasks, self.tasks)
+
+    def own_first(self) -> pd.DataFrame:
+        """The share of a task's images whose own vector comes first: rows tasks, columns parts."""
+        own = np.arange(len(self.tasks))
+        return pd.DataFrame(self.first[own, :, own], self.tasks, self.parts)
+
+    def most_mistaken(self) -> tuple[str, str, float]:
+        """(task, other, share): the task whose images most often have another's vector first."""
+        shares = self.first.mean(1)
+        np.fill_diagonal(shares, -1.0)
+        task, other = np.unravel_index(shares.argmax(), shares.shape)
+        return self.tasks[task], self.tasks[other], float(shares[task, other])
+
+    def by_part(self) -> dict[str, pd.DataFrame]:
+        """The mean λ of each part: rows are tasks of images, columns task vectors."""
+        return {
+            part: pd.DataFrame(self.means[:, s], self.tasks, self.tasks)
+            for s, part in enumerate(self.parts)
+        }
+
+
+def routing(
+    bench: Workbench, model: Mixture, split: str = "test", limit: int | None = None
+) -> Routing:
+    """The coefficients of the first `limit` images of each task's split.
+
+    Of equal coefficients the first in the order of the tasks counts as the largest.
+    """
+    tasks = model.plan.tasks
+    means, first = [], []
+    for task in tasks:
+        found = model.coefficients(images_of(bench, task, split, limit).images)
+        means.append(found.double().mean(0).cpu())
+        chosen = torch.nn.functional.one_hot(found.argmax(-1), len(tasks))
+        first.append(chosen.double().mean(0).cpu())
+    parts = tuple(f"block {part.site.block}" for part in model.parts)
+    if len(set(parts)) < len(parts):
+        parts = tuple(f"block {part.site.block}, {part.site.kind}" for part in model.parts)
+    return Routing(tasks, parts, torch.stack(means).numpy(), torch.stack(first).numpy())
+
+
+def named_tasks(
+    bench: Workbench, model: Mixture | TwinModel, split: str = "test", limit: int | None = None
+) -> pd.DataFrame:
+    """Of each task's first `limit` images the share whose largest λ, mean over the parts, is that
+    of their own task: columns task, named."""
+    tasks = model.tasks if isinstance(model, TwinModel) else model.plan.tasks
+    rows = []
+    for number, task in enumerate(tasks):
+        found = model.coefficients(images_of(bench, task, split, limit).images).mean(1)
+        named = (found.argmax(-1) == number).double().mean().item()
+        rows.append({"task": task, "named": named})
+    return pd.DataFrame(rows)
+
+
+def routings(
+    bench: Workbench,
+    model: Mixture,
+    split: str = "test",
+    limit: int | None = None,
+    batch: int = 64,
+    seed: int = 0,
+) -> dict[str, pd.DataFrame]:
+    """`evaluate` tables (without `normalised`) of one model under three routings.
+
+    "each image": by itself. "batches of one task": λ is the mean over `batch` images that are
+    all of one task, as common code has it, which tells the model what the task is. "mixed
+    batches": the mean over `batch` images of all tasks in random order (`seed`). The model is
+    left as it was.
+    """
+    tasks = model.plan.tasks
+    data = {task: images_of(bench, task, split, limit) for task in tasks}
+    everything = torch.cat([d.images for d in data.values()])
+    seeds = torch.Generator().manual_seed(derived_seed(seed, "mixed batches"))
+    order = torch.randperm(len(everything), generator=seeds)
+    before = model.plan.routing
+    try:
+        features = {"each image": encode(model.set_routing("sample"), everything)}
+        model.set_routing("batch")
+        pure = [encode(model, d.images, batch=batch) for d in data.values()]
+        features["batches of one task"] = torch.cat(pure)
+        mixed = encode(model, everything[order], batch=batch)
+        features["mixed batches"] = mixed[order.argsort().to(mixed.device)]
+    finally:
+        model.set_routing(before)
+    counts = [len(d) for d in data.values()]
+    return {
+        name: pd.DataFrame(
+            accuracy_row(task, _right(bench, task, part, data[task].labels))
+            for task, part in zip(tasks, found.split(counts), strict=True)
+        )
+        for name, found in features.items()
+    }
+
+
+def _right(bench: Workbench, task: str, features: Tensor, labels: Tensor) -> Tensor:
+    logits = bench.heads[task].to(features.device)(features)
+    return logits.argmax(-1).cpu() == labels

@@ -1,0 +1,5 @@
+"""Adaptive Weight Disentanglement: the method, its exact solver, and the published descent."""
+
+from mergelib.merging.awd.solve import awd, awd_objective, awd_task_arithmetic
+
+__all__ = ["awd", "awd_objective", "awd_task_arithmetic"]

@@ -1,0 +1,184 @@
+"""Twin-Merging: a shared expert, and of each expert a compressed rest that a router doses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from mergelib.adaptation.bench import Bench, parts_of
+from mergelib.adaptation.streams import derived_seed
+from mergelib.evaluation import CPU_BATCH, GPU_BATCH
+from mergelib.merging.task_arithmetic import task_arithmetic
+from mergelib.methods.entry import method
+from mergelib.mixtures.twin.exclusive import Exclusive, factors
+from mergelib.mixtures.twin.model import TwinModel, as_matrices
+from mergelib.models.compute import mixed_precision
+from mergelib.models.encoders import normalise_pixels
+from mergelib.suites.suite import Suite
+from mergelib.vectors.checkpoint import Checkpoint
+from mergelib.vectors.task_vectors import TaskVectors
+
+
+@dataclass(frozen=True)
+class TwinMerged:
+    """A `model`, which takes the encoder's place, and how its router was trained.
+
+    `history`: one row an epoch: epoch (1 …), loss (nats, mean over train), accuracy (share of the
+    images of val whose task is named), `kept` (the epoch whose router the model has).
+    """
+
+    model: TwinModel
+    history: pd.DataFrame
+
+
+@method(title="Twin-Merging", family="mixture", paper="lu2024twin", needs="task identity")
+def twin_merging(
+    bench: Bench,
+    tv: TaskVectors,
+    scale: float = 0.29,
+    rank: float = 0.1,
+    lr: float = 5e-4,
+    epochs: int = 50,
+    batch: int = 1024,
+    limit: int | None = 5500,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> TwinMerged:
+    """θ(x) = θ* + Σ_k softmax(g(x))_k v_k, θ* = θ0 + λ Σ_k τ_k, v_k ≈ θ_k − θ*.
+
+    Lu et al. 2024, "Twin-Merging: Dynamic Integration of Modular Expertise in Model Merging",
+    section 3. λ = `scale`. Matrices of the exclusive vectors v keep a share `rank` of their
+    singular values (see factors), vectors are kept whole.
+
+    The router g reads the shared expert's last tokens; it is trained to name an image's task on
+    at most `limit` images of each task's train split, AdamW, cross-entropy, and the epoch that
+    is best on val is the one that is kept (the authors' code looks at test). It needs to know of
+    which task an image is, but no class labels.
+
+    Raises ValueError for numbers out of range, or an encoder that cannot be taken apart.
+    """
+    if epochs < 0 or batch < 2 or (limit is not None and limit < 2):
+        raise ValueError(
+            f"the router needs epochs ≥ 0 and batches and limits ≥ 2, not {epochs}, {batch} "
+            f"and {limit}"
+        )
+    encoder, _, suite = parts_of(bench)
+    torch_state = torch.random.get_rng_state()
+    try:
+        torch.manual_seed(derived_seed(seed, "twin router"))
+        model = twin_model(encoder, tv, scale, rank)
+        history = train_router(model, suite, lr, epochs, batch, limit, progress)
+    finally:
+        torch.random.set_rng_state(torch_state)
+    return TwinMerged(model, history)
+
+
+def twin_model(
+    encoder: torch.nn.Module, tv: TaskVectors, scale: float = 0.29, rank: float = 0.1
+) -> TwinModel:
+    """The model with a router that has not learnt anything yet; see twin_merging."""
+    tv.layout.check(Checkpoint.of_state(encoder.state_dict(), "the encoder"))
+    shared = task_arithmetic(tv, scale)
+    rest = (tv.base - shared) + tv.deltas  # θ_k − θ*, (K, P)
+    left, right, vectors = {}, {}, {}
+    deltas = tv.layout.split(rest)
+    for name in deltas:
+        matrices = as_matrices(name, deltas)
+        if matrices is None:
+            vectors[name] = deltas[name].clone()
+        else:
+            left[name], right[name] = factors(matrices, rank)
+    return twin_of(encoder, tv.tasks, tv.layout.unflatten(shared), left, right, vectors)
+
+
+def recompressed(
+    model: TwinModel, encoder: torch.nn.Module, tv: TaskVectors, scale: float, rank: float
+) -> TwinModel:
+    """The shared expert of λ = `scale` and the router of `model`, which was trained with it, with
+    exclusive vectors of another rank: the router reads the shared expert only."""
+    other = twin_model(encoder, tv, scale, rank)
+    other.router.load_state_dict(model.router.state_dict())
+    return other.eval()
+
+
+def twin_of(
+    encoder: torch.nn.Module,
+    tasks: tuple[str, ...],
+    shared: Mapping[str, Tensor],
+    left: Mapping[str, Tensor],
+    right: Mapping[str, Tensor],
+    vectors: Mapping[str, Tensor],
+) -> TwinModel:
+    """A Twin model of the encoder's architecture with tensors by name; see Exclusive."""
+    exclusive = Exclusive(left, right, vectors)
+    model = TwinModel(encoder, tasks, exclusive)
+    with torch.no_grad():
+        for name, tensor in model.shared_state().items():
+            tensor.copy_(shared[name])
+    return model.to(next(iter(shared.values())).device)
+
+
+def train_router(
+    model: TwinModel,
+    suite: Suite,
+    lr: float,
+    epochs: int,
+    batch: int,
+    limit: int | None,
+    progress: bool | None = None,
+) -> pd.DataFrame:
+    """Train the router on train, keep the epoch that is best on val; the history."""
+    x, y = task_tokens(model, suite, "train", limit)
+    val_x, val_y = task_tokens(model, suite, "val", limit)
+    router = model.router
+    adam = torch.optim.AdamW(router.parameters(), lr=lr)
+    best, best_share, rows = None, -1.0, []
+    for epoch in tqdm(
+        range(1, epochs + 1), desc="router", disable=None if progress is None else not progress
+    ):
+        router.train()
+        total, seen = 0.0, 0
+        for places in torch.randperm(len(x)).split(batch):
+            if len(places) < 2:  # batch norm needs two
+                continue
+            places = places.to(x.device)
+            loss = cross_entropy(router(x[places]), y[places])
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            total, seen = total + loss.item() * len(places), seen + len(places)
+        router.eval()
+        with torch.no_grad():
+            share = (router(val_x).argmax(1) == val_y).double().mean().item()
+        if share > best_share:
+            best_share, best = share, {n: t.clone() for n, t in router.state_dict().items()}
+            kept = epoch
+        rows.append([epoch, total / seen, share])
+    history = pd.DataFrame(rows, columns=["epoch", "loss", "accuracy"])
+    if best is not None:
+        router.load_state_dict(best)
+        history["kept"] = history["epoch"] == kept
+    router.eval()
+    return history
+
+
+@torch.no_grad()
+def task_tokens(
+    model: TwinModel, suite: Suite, split: str, limit: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """What the router sees of a split's images (N, d), and the number of each one's task (N,)."""
+    device = next(model.parameters()).device
+    size = CPU_BATCH if device.type == "cpu" else GPU_BATCH
+    found, tasks = [], []
+    for number, name in enumerate(model.tasks):
+        images = suite[name].split(split).images[:limit]
+        for part in images.split(size):
+            with mixed_precision(device):
+                pixels = normalise_pixels(part.to(device).float() / 255)
+                found.append(model.shared_tokens(pixels))
+        tasks += [number] * len(images)
+    return torch.cat(found), torch.tensor(tasks, device=device)

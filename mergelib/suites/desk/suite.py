@@ -1,0 +1,59 @@
+"""The `desk` suite: the eight generators' images as a suite, with a key of what made them."""
+
+import importlib.metadata
+import warnings
+from pathlib import Path
+
+import torch
+from joblib import Parallel, delayed
+
+from mergelib.cache import storage
+from mergelib.suites.desk import GENERATORS, SIZE
+from mergelib.suites.suite import SPLITS, Split, Suite, Task
+
+SEED = 0
+PIXEL_SOURCES = (
+    "numpy",
+    "scipy",
+    "pillow",
+    "scikit-learn",
+    "scikit-image",
+    "mlxtend",
+    "matplotlib",
+)
+
+
+def key() -> str:
+    code = sorted(Path(__file__).parent.glob("*.py"))
+    versions = {name: importlib.metadata.version(name) for name in PIXEL_SOURCES}
+    return storage.key_of(code=storage.key_of_files(code), versions=versions, seed=SEED)
+
+
+def build() -> Suite:
+    """All eight tasks, in the book's order, drawn in as many processes as there are cores."""
+    with warnings.catch_warnings():
+        # A worker that has grown by its images is replaced by a fresh one; nothing is lost.
+        warnings.filterwarnings("ignore", message="A worker stopped", category=UserWarning)
+        parts = Parallel(n_jobs=-1)(delayed(_arrays)(name) for name in GENERATORS)
+    return Suite("desk", SIZE, dict(zip(GENERATORS, map(_task, GENERATORS, parts), strict=True)))
+
+
+def _arrays(name: str) -> dict:
+    return GENERATORS[name].build(SIZE, SEED)
+
+
+def _task(name: str, arrays: dict) -> Task:
+    about, splits = GENERATORS[name].ABOUT, {}
+    for split in SPLITS:
+        images, labels = arrays[split]
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        splits[split] = Split(pixels, torch.from_numpy(labels))
+    return Task(
+        name=about.name,
+        title=about.title,
+        classes=about.classes,
+        templates=about.templates,
+        origin=about.origin,
+        note=about.note,
+        **splits,
+    )

@@ -1,0 +1,29 @@
+"""The published tables: readable, complete, and said where from."""
+
+import pytest
+
+from mergelib.analysis.published import published, published_kept
+from mergelib.cache.storage import ROOT
+
+TABLES = sorted(p.stem for p in (ROOT / "data" / "published").glob("*.csv"))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_number_has_a_source(name):
+    table = published(name)
+    assert len(table) and table["source"].str.len().gt(5).all()
+    assert not table.select_dtypes("number").isna().any().any()
+    assert f"`{name}.csv`" in (ROOT / "data" / "README.md").read_text()
+
+
+def test_an_unknown_table_is_named_with_those_there_are():
+    with pytest.raises(FileNotFoundError, match=r"no published table 'awdd' \(known: .*awd"):
+        published("awdd")
+
+
+def test_published_kept_shares_rise_and_are_those_of_two_layers():
+    curves = published_kept()
+    assert list(curves) == ["ViT-B/32", "ViT-B/16", "ViT-L/14"]
+    assert all(c["kept"].is_monotonic_increasing and c["kept"].is_unique for c in curves.values())
+    small = curves["ViT-B/32"].set_index("kept")["accuracy"]
+    assert small[[1.0, 0.1, 0.01, 0.0]].round(4).tolist() == [0.8919, 0.8919, 0.8686, 0.6316]
