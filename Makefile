@@ -1,22 +1,26 @@
-# make book · make test · make clean; each installs what it needs into .venv first.
+# make book · make test · make lab · make clean; each installs what it needs into .venv first.
 
 PYTHON  ?= python3
 PROFILE ?= desk
 JOBS    ?= all
+LAB     ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
+NO_NEWS := .venv/no_news
 
-.PHONY: help book test clean
+.PHONY: help book test lab clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book                the study and its book: _build/html/index.html"
 	@echo "make book PROFILE=pico   the same at another size (notebooks/profiles.yaml)"
 	@echo "make test                style, unit and property tests, notebooks, the book in a browser"
+	@echo "make lab                 the notebooks in JupyterLab, to read and run by hand"
 	@echo "make clean               remove everything that was made, except .venv"
 	@echo
-	@echo "JOBS=2 limits the cores used; PYTHON=python3.12 chooses the interpreter of .venv."
+	@echo "JOBS=2 limits the cores used; PYTHON=python3.12 chooses the interpreter of .venv;"
+	@echo "LAB='--no-browser --port 8890' gives JupyterLab options."
 
 book: $(INSTALLED)
 	@"$(BIN)/python" -m snakemake --cores $(JOBS) --config profile=$(PROFILE)
@@ -27,6 +31,9 @@ test: $(INSTALLED)
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/nbstripout" --keep-id --verify notebooks/*.ipynb
 	"$(BIN)/python" -m pytest
+
+lab: $(NO_NEWS)
+	@"$(BIN)/python" -m jupyterlab --LabApp.extension_manager=readonly $(LAB) notebooks
 
 clean:
 	rm -rf _build book/_executed results cache .snakemake .pytest_cache .ruff_cache .hypothesis
@@ -39,3 +46,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	"$(BIN)/python" -m pip install --quiet --no-compile -c constraints.txt torch
 	"$(BIN)/python" -m pip install --quiet --no-compile -c constraints.txt -e ".[study,hub,test]"
 	@touch $(INSTALLED)
+
+# JupyterLab would ask on the network for its newest version, and the reader about news.
+$(NO_NEWS): $(INSTALLED)
+	@"$(BIN)/python" -m jupyterlab.labextensions disable --log-level=ERROR \
+	  @jupyterlab/apputils-extension:announcements
+	@touch $(NO_NEWS)
