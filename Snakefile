@@ -5,18 +5,18 @@
 #
 # What must run again is decided by content. Every step has a key, a hash of the library sources
 # it imports, its notebook's cells, its parameters, its data and the keys of the steps before it
-# (mergelib/keys.py and mergelib/study/graph.py), and the key is a parameter of the rule. What the
-# rules declare as inputs are the small files that steps hand to each other; a newer date on one
-# counts only if its checksum differs, so that neither a touched file nor a fresh clone makes work.
-# profiles/default/ holds the options that this relies on; snakemake reads it by itself.
+# (mergelib/cache/keys.py and mergelib/study/graph.py), and the key is a parameter of the rule.
+# What the rules declare as inputs are the small files that steps hand to each other; a newer date
+# on one counts only if its checksum differs, so that neither a touched file nor a fresh clone
+# makes work. profiles/default/ holds the options that this relies on; snakemake reads it by itself.
 
-import fcntl
 import logging
 import os
 import shlex
 import sys
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -50,10 +50,10 @@ def shown(path):
 # kernel and ends with the process, whatever ends it (`nolock` is set in profiles/default/).
 if workflow.is_main_process and not workflow.dryrun:
     Path(".snakemake").mkdir(exist_ok=True)
-    LOCK = open(".snakemake/one_run_at_a_time", "a")
+    LOCK = FileLock(".snakemake/one_run_at_a_time")
     try:
-        fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        LOCK.acquire(timeout=0)
+    except Timeout:
         raise WorkflowError("another run works in this folder; wait for it or stop it") from None
 
 

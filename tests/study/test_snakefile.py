@@ -1,6 +1,5 @@
 """The graph itself, run by snakemake on a small copy of the study: caching, resuming, locking."""
 
-import fcntl
 import os
 import shutil
 import signal
@@ -10,6 +9,7 @@ import time
 
 import nbformat
 import pytest
+from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from mergelib.cache.storage import ROOT
@@ -169,8 +169,7 @@ def test_a_killed_run_goes_on_where_it_was(tree):
 
 
 def test_two_runs_in_one_folder_are_refused(tree):
-    with (tree / ".snakemake" / "one_run_at_a_time").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(tree / ".snakemake" / "one_run_at_a_time"):
         code, text = run(tree)
     assert code != 0
     assert "another run works in this folder" in text
