@@ -2,16 +2,17 @@
 
     import mergelib as ml
 
-    tv = ml.TaskVectors.from_files("base.safetensors", {"svhn": "svhn.safetensors", ...})
+    experts = {"svhn": "svhn.safetensors", "mnist": "mnist.safetensors"}
+    tv = ml.TaskVectors.from_files("base.safetensors", experts)
     merged = ml.merging.task_arithmetic(tv, scale=0.3)
     tv.layout.save(merged, "merged.safetensors")
 
 Importing the package loads torch and nothing heavier; encoders, tasks and figures are imported
-by the modules that need them, `ml.adaptation` and `ml.mixtures` when they are first used.
+by the modules that need them, `ml.Bench`, `ml.adaptation` and `ml.mixtures` when they are first
+used.
 """
 
 import importlib
-from types import ModuleType
 
 from mergelib import merging, methods
 from mergelib.vectors.checkpoint import CheckpointError
@@ -19,6 +20,7 @@ from mergelib.vectors.layout import Layout
 from mergelib.vectors.task_vectors import TaskVectors
 
 __all__ = [
+    "Bench",
     "CheckpointError",
     "Layout",
     "TaskVectors",
@@ -29,7 +31,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> object:
     if name in ("adaptation", "mixtures"):
         return importlib.import_module(f"mergelib.{name}")
+    if name == "Bench":
+        return importlib.import_module("mergelib.adaptation.bench").Bench
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

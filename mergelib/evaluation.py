@@ -11,43 +11,48 @@ from torch.func import functional_call
 
 from mergelib.intervals import wilson_interval
 from mergelib.models.compute import mixed_precision
-from mergelib.models.encoders import normalise_pixels
 from mergelib.models.heads import Head
+from mergelib.models.inputs import Inputs, as_inputs
 from mergelib.suites.suite import Suite
 from mergelib.words import unknown
-
-# Images encoded at once. On a CPU the activations of a few dozen images fit into its cache, those
-# of hundreds do not; a GPU wants as many as it can get.
-CPU_BATCH, GPU_BATCH = 64, 1000
 
 
 @torch.no_grad()
 def encode(
     encoder: torch.nn.Module,
-    images: torch.Tensor,
+    inputs: Inputs | torch.Tensor,
     weights: Mapping[str, torch.Tensor] | None = None,
     batch: int | None = None,
+    precision: str = "auto",
 ) -> torch.Tensor:
-    """Features (N, d) float32 of uint8 images (N, 3, H, W), on the encoder's device.
+    """Features (N, d) float32 of N inputs, on the encoder's device.
 
-    `weights` replaces the encoder's own tensors for this call only (views of a flat vector do).
-    `batch` images are encoded at once (default: what suits the device).
+    `weights` replaces the encoder's own tensors for this call only (views of a flat vector do);
+    all of them must be there. `batch` inputs are encoded at once (default: what suits the device).
+    `precision`: see mergelib.models.compute.
     """
-    device = next(encoder.parameters()).device
-    batch = batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
+    inputs, device = as_inputs(inputs), next(encoder.parameters()).device
     encoder.eval()
-    out = []
-    for part in images.split(batch):
-        x = normalise_pixels(part.to(device).float() / 255)
-        with mixed_precision(device):
-            f = encoder(x) if weights is None else functional_call(encoder, dict(weights), (x,))
+    places, out = [], []
+    for place, part in inputs.batches(batch or inputs.fit(device)):
+        arguments = part.prepare(device)
+        with mixed_precision(device, precision):
+            if weights is None:
+                f = encoder(*arguments)
+            else:
+                f = functional_call(encoder, dict(weights), arguments, strict=True)
+        places.append(place)
         out.append(f.float())
-    return torch.cat(out)
+    if all(isinstance(place, slice) for place in places):
+        return torch.cat(out)
+    return torch.cat(out)[torch.cat(places).argsort().to(device)]
 
 
-def predict(encoder, head: Head, images, weights=None, batch: int | None = None) -> torch.Tensor:
-    """The predicted classes (N,) of uint8 images (N, 3, H, W)."""
-    features = encode(encoder, images, weights, batch)
+def predict(
+    encoder, head: Head, inputs, weights=None, batch: int | None = None, precision: str = "auto"
+) -> torch.Tensor:
+    """The predicted classes (N,) of N inputs; arguments as for `encode`."""
+    features = encode(encoder, inputs, weights, batch, precision)
     return head.to(features.device)(features).argmax(dim=1).cpu()
 
 
@@ -60,11 +65,12 @@ def evaluate(
     tasks: Iterable[str] | None = None,
     expert: Mapping[str, float] | None = None,
     limit: int | None = None,
+    precision: str = "auto",
 ) -> pd.DataFrame:
     """One row a task: task, n, correct, accuracy, low, high (Wilson 95 %), normalised.
 
     `normalised` is accuracy / the expert's accuracy of the same split (`expert`), NaN without
-    it. `limit` takes the first images of each task only. Raises ValueError or KeyError naming
+    it. `limit` takes the first inputs of each task only. Raises ValueError or KeyError naming
     an unknown split or task before anything is computed.
     """
     names = suite.names if tasks is None else tuple(tasks)
@@ -76,7 +82,7 @@ def evaluate(
     for name in names:
         data = suite[name].split(split)
         data = data if limit is None else data.take(limit)
-        found = predict(encoder, heads[name], data.images, weights)
+        found = predict(encoder, heads[name], data.inputs, weights, precision=precision)
         row = accuracy_row(name, found == data.labels)
         row["normalised"] = row["accuracy"] / expert[name] if expert else float("nan")
         rows.append(row)
@@ -84,7 +90,7 @@ def evaluate(
 
 
 def accuracy_row(task: str, right: torch.Tensor) -> dict[str, object]:
-    """task, n, correct, accuracy and its Wilson interval, of which images (n,) bool are right."""
+    """task, n, correct, accuracy and its Wilson interval, of which inputs (n,) bool are right."""
     correct, n = int(right.sum()), len(right)
     low, high = wilson_interval(correct, n)
     row = {"task": task, "n": n, "correct": correct, "accuracy": correct / n}

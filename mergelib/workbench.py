@@ -7,27 +7,31 @@ from functools import partial
 import pandas as pd
 import torch
 
+from mergelib.adaptation.bench import OfSuite
 from mergelib.evaluation import evaluate
-from mergelib.models.base import load_encoder
-from mergelib.models.compute import resolve_device
+from mergelib.models.compute import number_format, resolve_device
 from mergelib.models.heads import Head
 from mergelib.suites import Suite, load_suite
+from mergelib.suites.bases import load_encoder
 from mergelib.training.experts import load_heads, load_task_vectors
 from mergelib.vectors.task_vectors import TaskVectors
 
 
 @dataclass(frozen=True)
-class Workbench:
-    """What a chapter needs at hand. `tv` holds the base θ0 and the K task vectors."""
+class Workbench(OfSuite):
+    """What a chapter needs at hand. `tv` holds the base θ0 and the K task vectors; `precision` is
+    the number format of the encoder's products (mergelib.models.compute)."""
 
     suite: Suite
     encoder: torch.nn.Module
     heads: dict[str, Head]
     tv: TaskVectors
+    precision: str = "auto"
 
     def evaluate(self, model: "Model | None" = None, **options) -> pd.DataFrame:
         """`mergelib.evaluation.evaluate` of a model: weights (P,), default θ0, or a mixture."""
         encoder, weights = self.placed(self.tv.base if model is None else model)
+        options = {"precision": self.precision, **options}
         return evaluate(encoder, self.heads, self.suite, weights, **options)
 
     def placed(self, model: "Model") -> tuple[torch.nn.Module, dict[str, torch.Tensor] | None]:
@@ -70,18 +74,24 @@ def _step(base: torch.Tensor, direction: torch.Tensor, scale: float) -> torch.Te
     return base + scale * direction
 
 
-def open_workbench(suite: str, seed: int = 0, device: str = "auto") -> Workbench:
+def open_workbench(
+    suite: str, seed: int = 0, device: str = "auto", precision: str = "auto"
+) -> Workbench:
     """Load (or make, if the cache lacks it) everything of the suite called `suite`.
 
-    `seed` is the experts' seed. Raises ValueError for an unknown suite, FileNotFoundError where
-    its data or its base is missing.
+    `seed` is the experts' seed, `precision` the number format in which encoders compute here
+    (mergelib.models.compute). Raises ValueError for an unknown suite or precision,
+    FileNotFoundError where its data or its base is missing.
     """
-    tasks, where = load_suite(suite), resolve_device(device)
+    where = resolve_device(device)
+    number_format(where, precision)  # an unknown word is refused before anything is made
+    tasks = load_suite(suite)
     return Workbench(
         suite=tasks,
         encoder=load_encoder(suite, device=where),
-        heads=load_heads(tasks, device),
-        tv=load_task_vectors(tasks, seed, device),
+        heads=load_heads(tasks, device, precision),
+        tv=load_task_vectors(tasks, seed, device, precision),
+        precision=precision,
     )
 
 

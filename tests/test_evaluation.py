@@ -11,9 +11,9 @@ from scipy.stats import binomtest
 
 from mergelib.evaluation import encode, evaluate, predict
 from mergelib.intervals import mean_interval, wilson_interval
-from mergelib.models.base import load_encoder
 from mergelib.models.heads import Head
 from mergelib.suites import load_suite
+from mergelib.suites.bases import load_encoder
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -78,13 +78,13 @@ def test_normalised_accuracy_is_relative_to_the_expert(pico, encoder):
 def test_predictions_do_not_depend_on_the_batch(pico, encoder):
     generator = torch.Generator().manual_seed(0)
     head = Head(torch.randn(5, encoder.output_dim, generator=generator), torch.zeros(5))
-    images = pico["digits"].test.images
+    images = pico["digits"].test.inputs.values
     whole = predict(encoder, head, images)
     assert torch.equal(whole, predict(encoder, head, images, batch=7))
 
 
 def test_weights_given_replace_the_encoders_own_and_leave_it_alone(pico, encoder):
-    images = pico["bars"].test.images[:8]
+    images = pico["bars"].test.inputs.values[:8]
     own = {k: v.clone() for k, v in encoder.state_dict().items()}
     zeros = {k: torch.zeros_like(v) for k, v in own.items()}
     before = encode(encoder, images)

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from mergelib import Layout, TaskVectors
 from mergelib.models.encoders import build_encoder
 from mergelib.models.heads import Head
+from mergelib.models.inputs import Inputs, as_inputs
 from mergelib.suites.suite import SPLITS, Split, Suite, Task
 from mergelib.workbench import Workbench
 
@@ -51,6 +52,11 @@ def one_tensor(deltas: Tensor, base: Tensor | None = None) -> TaskVectors:
     tasks, size = deltas.shape
     base = torch.zeros(size) if base is None else base
     return TaskVectors("abcdefghij"[:tasks], base, deltas, Layout.from_state({"w": base}))
+
+
+def prepared(images: Tensor | Inputs, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 images (N, 3, H, W) as an encoder is given them."""
+    return as_inputs(images).prepare("cpu", dtype)[0]
 
 
 class ToyEncoder(torch.nn.Module):
@@ -110,8 +116,8 @@ def exact_classifier(bench) -> Callable:
     """classify(state, task, images) of a toy bench in float64, without number formats between."""
     encoder, heads, _ = bench
 
-    def classify(state, task: str, images: Tensor) -> Tensor:
-        features = functional_call(encoder, state, (images.double() / 255,))
+    def classify(state, task: str, images: Inputs) -> Tensor:
+        features = functional_call(encoder, state, (images.values.double() / 255,))
         return torch.nn.functional.normalize(features, dim=-1) @ heads[task].weight.double().T
 
     return classify

@@ -1,14 +1,15 @@
 """AdaMerging: coefficients of task vectors, learnt on unlabelled inputs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from mergelib.adaptation.bench import Bench, fingerprint, inputs_and_model, on_weights
+from mergelib.adaptation.bench import AnyBench, Classifier, on_weights, prepared, run_recipe
 from mergelib.adaptation.combination import Combination
+from mergelib.adaptation.learning import Learning, Watching, settled
 from mergelib.adaptation.loop import Adapted, adapt
 from mergelib.adaptation.weights import WeightLearner
 from mergelib.merging.ties import ties_split
@@ -41,66 +42,56 @@ class AdaMerged(Adapted):
     title="AdaMerging",
     family="adaptive",
     paper="yang2024adamerging",
-    needs="unlabelled inputs",
+    needs="unlabelled inputs, sorted by task",
+    published={"steps": 500, "lr": 1e-3, "batch": 16, "init": 0.3, "split": "test"},
 )
 def adamerging(
-    bench: Bench,
+    bench: AnyBench,
     tv: TaskVectors,
     by: str = "tensor",
     init: float = 0.3,
-    lr: float = 1e-3,
-    steps: int = 500,
-    batch: int = 16,
     clamp: Bounds | None = None,
-    split: str = "val",
-    plus_plus: bool = False,
-    density: float = 0.2,
-    seed: int = 0,
-    **options,
+    density: float | None = None,
+    learning: Learning = Learning(steps=500, lr=1e-3, batch=16),
+    **settings: object,
 ) -> AdaMerged:
     """θ = θ0 + Σ_k λ_k[s] τ_k with the λ that minimise the summed entropy of the predictions.
 
     Yang et al. 2024, "AdaMerging", section 3.2. by="task": one λ a task, (K, 1); by="tensor": one
     a task and tensor, what the paper calls layer-wise; by="block": one a task and residual block.
-    All begin at `init`; Adam at rate `lr`. `clamp`, say (0, 1), bounds λ where it is used, as
-    the authors' code does: outside the bounds its gradient is zero.
+    All begin at `init`. `clamp`, say (0, 1), bounds λ where it is used, as the authors' code does:
+    outside the bounds its gradient is zero.
 
-    `plus_plus`: AdaMerging++, on the trimmed and sign-elected vectors of TIES (`density`).
+    With a `density` this is AdaMerging++, on the trimmed and sign-elected vectors of TIES
+    (ties_split; published with 0.2).
 
-    `bench` is a workbench or (encoder, heads, suite); `tv` any task vectors of its encoder, say
-    `awd(bench.tv)`. split="val" adapts on other inputs than those reported on, "test" on those
-    themselves. Labels are not used. `options` are those of `adapt`: progress, checkpoint,
-    save_every, every, and `evaluate`, here a function of weights (P,) to a table, say
-    `bench.evaluate`.
+    `bench` is a Bench, a workbench or (encoder, heads, suite); `tv` any task vectors of its model,
+    say `awd(bench.tv)`. Labels are not used. `settings` are single fields of Learning and Watching
+    by name; their `evaluate` is here a function of weights (P,) to a table, say `bench.evaluate`.
 
-    Raises ValueError for another `by`, bounds out of order, a number that is not finite or
-    task vectors of a task that the suite lacks (KeyError), and what `adapt` raises.
+    Raises ValueError for another `by`, bounds out of order or a number that is not finite,
+    CheckpointError for task vectors of another model, KeyError for those of a task that the bench
+    lacks, and what `adapt` raises.
     """
-    if plus_plus:
+    learning, watching = settled("adamerging", settings, learning, Watching())
+    if density is not None:
         tv = ties_split(tv, density)
-    streams, classify = inputs_and_model(bench, tv.tasks, split, seed)
-    learner = AdaMergingLearner(tv, classify, by, init, clamp)
+    bench, streams, watching = prepared(bench, tv, learning, watching)
+    learner = AdaMergingLearner(tv, Classifier(bench), by, init, clamp)
     recipe = {
         "method": "adamerging",
         "by": by,
         "init": init,
         "clamp": clamp,
-        "split": split,
-        "density": density if plus_plus else None,
-        "seed": seed,
-        **fingerprint(tv, options),
+        "density": density,
+        **run_recipe(tv, learning, watching),
     }
-    record = adapt(
-        learner,
-        streams,
-        steps,
-        lr=lr,
-        batch=batch,
-        evaluate=on_weights(options.pop("evaluate", None), learner.merged),
-        title=options.pop("title", f"AdaMerging{'++' * plus_plus}, {by}"),
-        recipe=recipe,
-        **options,
+    watching = replace(
+        watching,
+        evaluate=on_weights(watching.evaluate, learner.merged),
+        title=watching.title or f"AdaMerging{'' if density is None else '++'}, {by}",
     )
+    record = adapt(learner, streams, learning=learning, watching=watching, recipe=recipe)
     return AdaMerged(
         **vars(record),
         tasks=tv.tasks,

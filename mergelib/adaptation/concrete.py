@@ -5,15 +5,16 @@ Tang et al. 2023, "Concrete subspace learning based interference elimination for
 fusion", section 3.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from mergelib.adaptation.adamerging import AdaMergingLearner, Bounds
-from mergelib.adaptation.bench import Bench, fingerprint, inputs_and_model, on_weights
+from mergelib.adaptation.bench import AnyBench, Classifier, on_weights, prepared, run_recipe
 from mergelib.adaptation.combination import Combination
+from mergelib.adaptation.learning import Learning, Watching, settled
 from mergelib.adaptation.loop import Adapted, adapt
 from mergelib.adaptation.mask import deployed_mask
 from mergelib.adaptation.mask_learners import MaskLearner, MetaLearner
@@ -58,60 +59,68 @@ class Concrete(Adapted):
         return pd.DataFrame(self.coefficients.cpu().numpy(), self.tasks, self.groups)
 
 
+@dataclass(frozen=True)
+class Masking:
+    """How masks are drawn and deployed: all logits begin at `logit`; each step draws one mask for
+    all tasks at `temperature`; `mask` is the kind that a finished model has (deployed_mask)."""
+
+    temperature: float = 0.5
+    logit: float = 0.0
+    mask: str = "expected"
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The steps on λ in Concrete AdaMerging: the inner one of each step of stage 1, at rate
+    `inner_lr`, and stage 2, `coefficient_steps` at rate `coefficient_lr`. `clamp`, say (0, 1),
+    bounds λ where it is used, in both."""
+
+    inner_lr: float = 0.1
+    coefficient_lr: float = 1e-3
+    coefficient_steps: int = 1000
+    clamp: Bounds | None = None
+
+
 @method(
     title="Concrete task arithmetic",
     family="adaptive",
     paper="tang2023concrete",
-    needs="unlabelled inputs",
+    needs="unlabelled inputs, sorted by task",
+    published={"steps": 2000, "lr": 1e-3, "batch": 16, "mask": "sample", "split": "test"},
 )
 def concrete_task_arithmetic(
-    bench: Bench,
+    bench: AnyBench,
     tv: TaskVectors,
     scale: float = 0.3,
-    lr: float = 1e-3,
-    steps: int = 2000,
-    batch: int = 16,
-    temperature: float = 0.5,
-    logit: float = 0.0,
-    mask: str = "expected",
-    split: str = "val",
-    seed: int = 0,
-    **options,
+    masking: Masking = Masking(),
+    learning: Learning = Learning(steps=2000, lr=1e-3, batch=16),
+    **settings: object,
 ) -> Concrete:
     """θ = θ0 + λ r ⊙ Σ_k τ_k with the mask r that minimises the summed entropy; λ = `scale`.
 
-    Tang et al. 2023, section 3.3. All mask logits begin at `logit`; each step draws one mask for
-    all tasks at `temperature`. The sum of the task vectors is formed once, and nothing else of
-    `tv` is used after that. `mask` is the kind that `merged` and `evaluate` use: the expected one
-    by default, where the authors take the last random draw.
+    Tang et al. 2023, section 3.3. The sum of the task vectors is formed once, and nothing else of
+    `tv` is used after that. The mask that `merged` and `evaluate` use is the expected one by
+    default, where the authors take the last random draw.
 
-    `bench`, `split` and `options` are those of `adamerging`; raises what that raises.
+    `bench` is that of `adamerging`; `settings` are single fields of Masking, Learning and Watching
+    by name. Raises what adamerging raises.
     """
-    tasks = tv.tasks
-    streams, classify = inputs_and_model(bench, tasks, split, seed)
-    summed = TaskVectors(("sum",), tv.base, tv.sum().unsqueeze(0), tv.layout)
-    learner = MaskLearner(summed, classify, "task", scale, temperature, logit, seed, mask)
-    recipe = {
-        "method": "concrete_task_arithmetic",
-        "scale": scale,
-        "temperature": temperature,
-        "logit": logit,
-        "mask": mask,
-        "split": split,
-        "seed": seed,
-        **fingerprint(tv, options),
-    }
-    record = adapt(
-        learner,
-        streams,
-        steps,
-        lr=lr,
-        batch=batch,
-        evaluate=on_weights(options.pop("evaluate", None), learner.merged),
-        title=options.pop("title", "Concrete task arithmetic"),
-        recipe=recipe,
-        **options,
+    masking, learning, watching = settled(
+        "concrete_task_arithmetic", settings, masking, learning, Watching()
     )
+    bench, streams, watching = prepared(bench, tv, learning, watching)
+    tasks = tv.tasks
+    summed = TaskVectors(("sum",), tv.base, tv.sum().unsqueeze(0), tv.layout)
+    drawn = (masking.temperature, masking.logit, learning.seed, masking.mask)
+    learner = MaskLearner(summed, Classifier(bench), "task", scale, *drawn)
+    recipe = {"method": "concrete_task_arithmetic", "scale": scale, **vars(masking)}
+    recipe |= run_recipe(tv, learning, watching)
+    watching = replace(
+        watching,
+        evaluate=on_weights(watching.evaluate, learner.merged),
+        title=watching.title or "Concrete task arithmetic",
+    )
+    record = adapt(learner, streams, learning=learning, watching=watching, recipe=recipe)
     shown = learner.init.expand(len(tasks), -1).clone()
     return _result(learner, _of_stage("mask", record), tasks, learner.init, shown)
 
@@ -120,82 +129,71 @@ def concrete_task_arithmetic(
     title="Concrete AdaMerging",
     family="adaptive",
     paper="tang2023concrete",
-    needs="unlabelled inputs",
+    needs="unlabelled inputs, sorted by task",
+    published={
+        "steps": 1000,
+        "lr": 1e-3,
+        "batch": 16,
+        "inner_lr": 1.0,
+        "clamp": (0.0, 1.0),
+        "mask": "sample",
+        "split": "test",
+    },
 )
 def concrete_adamerging(
-    bench: Bench,
+    bench: AnyBench,
     tv: TaskVectors,
     by: str = "tensor",
     init: float = 0.3,
-    lr: float = 1e-3,
-    steps: int = 1000,
-    batch: int = 16,
-    temperature: float = 0.5,
-    logit: float = 0.0,
-    inner_lr: float = 0.1,
-    coefficient_lr: float = 1e-3,
-    coefficient_steps: int = 1000,
-    clamp: Bounds | None = None,
-    mask: str = "expected",
-    split: str = "val",
-    seed: int = 0,
-    **options,
+    masking: Masking = Masking(),
+    stages: Stages = Stages(),
+    learning: Learning = Learning(steps=1000, lr=1e-3, batch=16),
+    **settings: object,
 ) -> Concrete:
     """A mask from which AdaMerging starts well, then AdaMerging with that mask.
 
-    Tang et al. 2023, section 3.4. Stage 1 learns the mask logits in `steps` steps of MetaLearner.
-    Stage 2 freezes the mask of kind `mask` and learns the coefficients from `init` in
-    `coefficient_steps` steps: the same as `adamerging` on the vectors r ⊙ τ_k. The authors'
-    published runs have inner_lr=1 with clamp=(0, 1), which drives every λ of stage 1 to 0 or 1.
+    Tang et al. 2023, section 3.4. Stage 1 learns the mask logits in `steps` steps of MetaLearner,
+    as `learning` says. Stage 2 freezes the mask of kind `mask` and learns the coefficients from
+    `init`: the same as `adamerging` on the vectors r ⊙ τ_k. The authors' published runs have
+    inner_lr=1 with clamp=(0, 1), which drives every λ of stage 1 to 0 or 1.
 
-    `bench`, `split`, `clamp` and `options` are those of `adamerging`; raises what that raises. A
-    checkpoint is two files, `<checkpoint>.mask` and `<checkpoint>.coefficients`.
+    `bench` is that of `adamerging`; `settings` are single fields of Masking, Stages, Learning and
+    Watching by name. Raises what adamerging raises. A checkpoint is two files,
+    `<checkpoint>.mask` and `<checkpoint>.coefficients`.
     """
-    streams, classify = inputs_and_model(bench, tv.tasks, split, seed)
-    meta = MetaLearner(
-        tv, classify, by, init, temperature, logit, seed, mask, inner_lr=inner_lr, clamp=clamp
+    masking, stages, learning, watching = settled(
+        "concrete_adamerging", settings, masking, stages, learning, Watching()
     )
-    recipe = {
-        "method": "concrete_adamerging",
-        "by": by,
-        "init": init,
-        "clamp": clamp,
-        "temperature": temperature,
-        "logit": logit,
-        "inner_lr": inner_lr,
-        "mask": mask,
-        "split": split,
-        "seed": seed,
-        **fingerprint(tv, options),
-    }
-    checkpoint, evaluate = options.pop("checkpoint", None), options.pop("evaluate", None)
+    bench, streams, watching = prepared(bench, tv, learning, watching)
+    classify, drawn = Classifier(bench), (masking.temperature, masking.logit, learning.seed)
+    inner = {"inner_lr": stages.inner_lr, "clamp": stages.clamp}
+    meta = MetaLearner(tv, classify, by, init, *drawn, masking.mask, **inner)
+    recipe = {"method": "concrete_adamerging", "by": by, "init": init, **inner, **vars(masking)}
+    recipe |= run_recipe(tv, learning, watching)
 
-    def stage(name: str, learner: WeightLearner, steps: int, lr: float, **more) -> Adapted:
-        return adapt(
-            learner,
-            streams,
-            steps,
-            lr=lr,
-            batch=batch,
-            evaluate=on_weights(evaluate, learner.merged),
+    def stage(name: str, learner: WeightLearner, learning: Learning, **more) -> Adapted:
+        checkpoint = watching.checkpoint
+        watched = replace(
+            watching,
+            evaluate=on_weights(watching.evaluate, learner.merged),
             checkpoint=None if checkpoint is None else f"{checkpoint}.{name}",
             title=f"Concrete AdaMerging, {name}",
-            recipe={**recipe, **more},
-            **options,
         )
+        noted = {**recipe, **more}
+        return adapt(learner, streams, learning=learning, watching=watched, recipe=noted)
 
-    first = stage("mask", meta, steps, lr)
+    first = stage("mask", meta, learning)
     logits = meta.trainable["logits"].detach()
-    frozen = deployed_mask(logits, tv.layout, temperature, mask, seed)
-    learner = AdaMergingLearner(tv, classify, by, init, clamp, frozen)
-    more = {"mask_steps": steps, "mask_lr": lr}
-    second = stage("coefficients", learner, coefficient_steps, coefficient_lr, **more)
-    both = zip(
-        vars(_of_stage("mask", first)).values(),
-        vars(_of_stage("coefficients", second, after=first)).values(),
-        strict=True,
+    frozen = deployed_mask(logits, tv.layout, masking.temperature, masking.mask, learning.seed)
+    learner = AdaMergingLearner(tv, classify, by, init, stages.clamp, frozen)
+    then = replace(learning, steps=stages.coefficient_steps, lr=stages.coefficient_lr)
+    more = {"mask_steps": learning.steps, "mask_lr": learning.lr}
+    second = stage("coefficients", learner, then, **more)
+    runs = _of_stage("mask", first), _of_stage("coefficients", second, after=first)
+    record = Adapted(
+        history=pd.concat([run.history for run in runs], ignore_index=True),
+        evaluations=pd.concat([run.evaluations for run in runs], ignore_index=True),
     )
-    record = Adapted(*(pd.concat(tables, ignore_index=True) for tables in both))
     found = learner.coefficients().detach().clone()
     return _result(meta, record, tv.tasks, found, found)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mergelib.adaptation.learning import Learning, Watching, settled
 from mergelib.adaptation.objective import mean_entropy
 from mergelib.adaptation.streams import Stream
 from mergelib.adaptation.watch import CollapseWatch
@@ -24,7 +25,7 @@ from mergelib.cache import storage
 class Learner:
     """Tensors that can be learnt, and what the model predicts with them.
 
-    `trainable` is a module or tensors by name; `logits(task, images)` gives (B, C) for a batch
+    `trainable` is a module or tensors by name; `logits(task, batch)` gives (B, C) for a batch
     of one task. That is enough for a model whose parameters are the ones that are learnt (a
     router, say). `together(batches)`, if there is one, gives the same for batches of several
     tasks, by name, in one pass. Methods that make weights of something smaller override `begin`
@@ -91,69 +92,62 @@ class Adapted:
 def adapt(
     learner: Learner,
     streams: Mapping[str, Stream],
-    steps: int,
-    lr: float = 1e-3,
-    batch: int = 16,
-    evaluate: Callable[[], pd.DataFrame] | None = None,
-    every: int = 0,
-    checkpoint: str | Path | None = None,
-    save_every: int = 50,
-    progress: bool | None = None,
-    title: str = "adaptation",
+    steps: int | None = None,
+    learning: Learning = Learning(),
+    watching: Watching = Watching(),
     recipe: Mapping[str, object] | None = None,
-    cosine: bool = False,
-    together: bool = False,
+    **settings: object,
 ) -> Adapted:
     """Minimise Σ_k mean_batch H(softmax(logits_k)) over the learner's tensors, in place.
 
-    `steps` steps of Adam (β = 0.9, 0.999) at rate `lr`, each on `batch` inputs of every task. The
-    tasks have their turn one after the other, so that only one batch's activations are in memory;
-    with `together` the batches of all tasks are one pass, which suits small models. With `cosine`
-    step t of n has the rate lr · (1 + cos(π t / n)) / 2, t = 0 … n − 1.
-
-    `evaluate` is called before the first step, after every `every`-th and after the last, and its
-    table kept; every=0: never. It may read labels; nothing of it comes back to the learner. With
-    `checkpoint` all that is needed to go on is written there every `save_every` steps and at the
-    end; a run that finds the file goes on from it and ends as an uninterrupted one would have.
-    `progress`: a bar with loss and entropy; None shows it only on a terminal.
+    Adam has β = 0.9, 0.999. `learning` and `watching` say how; `steps` and `settings` replace
+    fields of theirs by name. The streams are those given, so that `split` and `seed` of `learning`
+    have no effect here. `evaluate` is called without arguments.
 
     Raises ValueError if there is nothing to do or the checkpoint is of a run with other settings
     (`recipe` adds to those compared), FloatingPointError naming task and step if the entropy is
-    not finite. Warns with CollapseWarning (mergelib.adaptation.watch).
+    not finite, TypeError for an unknown setting. Warns with CollapseWarning
+    (mergelib.adaptation.watch).
     """
-    if steps < 0 or batch < 1 or not streams:
+    learning, watching = settled("adapt", settings, learning, watching)
+    steps = learning.steps if steps is None else steps
+    if steps < 0 or learning.batch < 1 or not streams:
         raise ValueError(
             f"adaptation needs streams, steps ≥ 0 and batch ≥ 1, not {len(streams)} streams, "
-            f"{steps} steps and batches of {batch}"
+            f"{steps} steps and batches of {learning.batch}"
         )
-    run = Run(learner, streams, lr, batch, together)
-    settings = {"lr": lr, "batch": batch, "together": together, "tasks": list(streams)}
-    settings |= recipe or {}
-    if cosine:
-        settings["cosine over"] = steps
-    if checkpoint is not None and Path(checkpoint).exists():
-        run.load(Path(checkpoint), settings)
+    run = Run(learner, streams, learning.lr, learning.batch, learning.together)
+    compared = {"lr": learning.lr, "batch": learning.batch, "together": learning.together}
+    compared |= {"tasks": list(streams), **(recipe or {})}
+    if learning.cosine:
+        compared["cosine over"] = steps
+    evaluate, every = watching.evaluate, watching.every
+    checkpoint = None if watching.checkpoint is None else Path(watching.checkpoint)
+    if checkpoint is not None and checkpoint.exists():
+        run.load(checkpoint, compared)
         if run.done > steps:
             raise ValueError(f"the checkpoint {checkpoint} is at step {run.done}, past {steps}")
     bar = tqdm(
         total=steps,
         initial=run.done,
-        desc=title,
-        disable=None if progress is None else not progress,
+        desc=watching.title or "adaptation",
+        disable=None if watching.progress is None else not watching.progress,
     )
     with bar:
         while run.done < steps:
             if evaluate is not None and every and run.done == 0:
                 run.note(evaluate())
-            if cosine:
-                run.set_rate(lr * (1 + math.cos(math.pi * run.done / steps)) / 2)
+            if learning.cosine:
+                run.set_rate(learning.lr * (1 + math.cos(math.pi * run.done / steps)) / 2)
             loss = run.step()
             bar.update()
             bar.set_postfix(loss=f"{loss:.3f}", entropy=f"{loss / len(streams):.3f}")
             if evaluate is not None and every and (run.done % every == 0 or run.done == steps):
                 run.note(evaluate())
-            if checkpoint is not None and (run.done % save_every == 0 or run.done == steps):
-                run.save(Path(checkpoint), settings)
+            if checkpoint is not None and (
+                run.done % watching.save_every == 0 or run.done == steps
+            ):
+                run.save(checkpoint, compared)
     return run.record()
 
 

@@ -8,15 +8,9 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from mergelib.adaptation.loop import Learner
-from mergelib.models.compute import mixed_precision
-from mergelib.models.encoders import normalise_pixels
-from mergelib.models.heads import Head
-from mergelib.suites.suite import Suite
 from mergelib.vectors.layout import Layout
-from mergelib.words import unknown
 
 Classify = Callable[[Mapping[str, Tensor], str, Tensor], Tensor]
 """classify(state, task, inputs) gives logits (B, C) of the model with the tensors `state`."""
@@ -77,34 +71,3 @@ class WeightLearner(Learner):
         for tensor, gradient in zip(wanted, found, strict=True):
             tensor.grad = gradient.contiguous()  # fused Adam takes both as they lie in memory
         del self._formed
-
-
-class ImageClassifier:
-    """The logits of an encoder with each task's own head, on uint8 images (B, 3, H, W).
-
-    Raises KeyError naming the task if a head is missing.
-    """
-
-    def __init__(self, encoder: torch.nn.Module, heads: Mapping[str, Head], suite: Suite) -> None:
-        for name in suite.names:
-            if name not in heads:
-                raise KeyError(unknown("head", name, heads, f"suite {suite.name!r}"))
-        self.encoder, self.device = encoder.eval(), next(encoder.parameters()).device
-        self.heads = {name: heads[name].to(self.device) for name in suite.names}
-
-    def __call__(self, state: Mapping[str, Tensor], task: str, images: Tensor) -> Tensor:
-        """(B, C) with the tensors `state`."""
-        return self.heads[task](self._features(state, images))
-
-    def together(
-        self, state: Mapping[str, Tensor], batches: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """The same for a batch of each task, by name, in one pass of the encoder."""
-        features = self._features(state, torch.cat(list(batches.values())))
-        parts = features.split([len(images) for images in batches.values()])
-        return {task: self.heads[task](f) for task, f in zip(batches, parts, strict=True)}
-
-    def _features(self, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        x = normalise_pixels(images.to(self.device).float() / 255)
-        with mixed_precision(self.device):
-            return functional_call(self.encoder, dict(state), (x,))

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from mergelib.adaptation.loop import Adapted
 from mergelib.adaptation.objective import entropy
-from mergelib.analysis.losses import features, images_of
-from mergelib.evaluation import CPU_BATCH, GPU_BATCH
+from mergelib.analysis.losses import features, inputs_of
 from mergelib.mixtures.model import Mixture
 from mergelib.workbench import Merge, Workbench
 
@@ -153,12 +152,13 @@ def uncertainty(
     own head, of the first `limit` images of each task's split. Raises KeyError or ValueError for an
     unknown task or split and for a limit below 1.
     """
-    batch = CPU_BATCH if vector.device.type == "cpu" else GPU_BATCH
     bench.encoder.eval()
     tables = []
     for task in bench.suite.names if tasks is None else tasks:
-        data = images_of(bench, task, split, limit)
-        parts = [features(bench, vector, images) for images in data.images.split(batch)]
+        data = inputs_of(bench, task, split, limit)
+        batch = data.inputs.fit(vector.device)
+        starts = range(0, len(data), batch)
+        parts = [features(bench, vector, data.inputs[s : s + batch]) for s in starts]
         logits = bench.heads[task].to(vector.device)(torch.cat(parts)).double().cpu()
         losses = torch.nn.functional.cross_entropy(logits, data.labels, reduction="none")
         columns = {"entropy": entropy(logits), "loss": losses}

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from mergelib.analysis.losses import images_of
+from mergelib.analysis.losses import inputs_of
 from mergelib.evaluation import accuracy_row, predict
 from mergelib.intervals import Z95, mean_interval
 from mergelib.workbench import Merge, Model, Workbench, best_scale
@@ -194,8 +194,11 @@ def answered_right(
     encoder, weights = bench.placed(model)
     right = {}
     for name in bench.suite.names:
-        data = images_of(bench, name, split, limit)
-        right[name] = predict(encoder, bench.heads[name], data.images, weights) == data.labels
+        data = inputs_of(bench, name, split, limit)
+        right[name] = (
+            predict(encoder, bench.heads[name], data.inputs, weights, precision=bench.precision)
+            == data.labels
+        )
     return right
 
 

@@ -29,7 +29,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from mergelib.analysis.losses import Outcome, Slope, Slopes, images_of, outcome, slopes
+from mergelib.analysis.losses import Outcome, Slope, Slopes, inputs_of, outcome, slopes
 from mergelib.analysis.transfer import windows
 from mergelib.merging import task_arithmetic
 from mergelib.vectors.task_vectors import TaskVectors
@@ -54,7 +54,7 @@ def consistency(
     merged = task_arithmetic(at.vectors, at.scale)
     rows = []
     for task, slope in at.tasks.items():
-        after = outcome(bench, merged, task, images_of(bench, task, at.split, at.limit))
+        after = outcome(bench, merged, task, inputs_of(bench, task, at.split, at.limit))
         others = [name for name in at.vectors.tasks if name != task]
         rows.append({"task": task, **_gap(slope, after), **_foreseen(at, task, others)})
     return pd.DataFrame(rows)
@@ -74,7 +74,7 @@ def interference_pairs(
     cosines, deltas = at.vectors.cosines().cpu(), at.vectors.deltas
     rows = []
     for task, slope in at.tasks.items():
-        data, i = images_of(bench, task, at.split, at.limit), at.vectors.tasks.index(task)
+        data, i = inputs_of(bench, task, at.split, at.limit), at.vectors.tasks.index(task)
         for j, other in enumerate(at.vectors.tasks):
             if j == i:
                 continue
@@ -157,7 +157,7 @@ def gap_by_count(
             scales = [at.scale if name in chosen else 0.0 for name in at.vectors.tasks]
             merged = task_arithmetic(at.vectors, scales)
             for task in chosen:
-                after = outcome(bench, merged, task, images_of(bench, task, at.split, at.limit))
+                after = outcome(bench, merged, task, inputs_of(bench, task, at.split, at.limit))
                 others = [name for name in chosen if name != task]
                 where = {"tasks": size, "set": chosen[0], "task": task}
                 rows.append({**where, **_gap(at.tasks[task], after), **_foreseen(at, task, others)})
@@ -211,7 +211,7 @@ def reversal(bench: Workbench, at: Slopes) -> pd.DataFrame:
     """
     rows, total = [], at.vectors.sum()
     for task, slope in at.tasks.items():
-        data, own = images_of(bench, task, at.split, at.limit), at.vectors[task].deltas[0]
+        data, own = inputs_of(bench, task, at.split, at.limit), at.vectors[task].deltas[0]
         middle = at.vectors.base + at.scale * own
         others = at.scale * (total - own)
         forth, back = (outcome(bench, middle + s * others, task, data).loss for s in (1, -1))

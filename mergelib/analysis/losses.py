@@ -1,4 +1,4 @@
-"""The loss of one model on one task, image by image; its gradient and its slopes along vectors.
+"""The loss of one model on one task, input by input; its gradient and its slopes along vectors.
 
 Float32 throughout (float64 for checks). The accuracies of the book are measured in bfloat16 where
 that is fast; the differences between two losses that are measured here would drown in its rounding.
@@ -13,18 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from mergelib.evaluation import CPU_BATCH, GPU_BATCH
-from mergelib.models.encoders import normalise_pixels
+from mergelib.models.inputs import Inputs
 from mergelib.suites.suite import Split
 from mergelib.vectors.task_vectors import TaskVectors
 from mergelib.workbench import Workbench
 
-GRADIENT_BATCH = 64  # images whose activations are kept at once for the backward pass
+GRADIENT_BATCH = 64  # inputs whose activations are kept at once for the backward pass
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a model makes of n images: cross-entropies (n,) in nats, answers and labels (n,)."""
+    """What a model makes of n inputs: cross-entropies (n,) in nats, answers and labels (n,)."""
 
     losses: Tensor
     answers: Tensor
@@ -39,41 +38,41 @@ class Outcome:
         return float((self.answers == self.labels).double().mean())
 
     def changed(self, other: "Outcome") -> float:
-        """The fraction of images to which the other model gives another answer."""
+        """The fraction of inputs to which the other model gives another answer."""
         return float((self.answers != other.answers).double().mean())
 
 
-def images_of(bench: Workbench, task: str, split: str, limit: int | None) -> Split:
-    """The first `limit` images of a task's split, all if None. ValueError unless `limit` ≥ 1."""
+def inputs_of(bench: Workbench, task: str, split: str, limit: int | None) -> Split:
+    """The first `limit` inputs of a task's split, all if None. ValueError unless `limit` ≥ 1."""
     data = bench.suite[task].split(split)
     if limit is None:
         return data
     if limit < 1:
-        raise ValueError(f"limit must be at least 1 image a task, not {limit}")
+        raise ValueError(f"limit must be at least 1 input a task, not {limit}")
     return data.take(limit)
 
 
-def features(bench: Workbench, vector: Tensor, images: Tensor) -> Tensor:
-    """Features (N, d) of uint8 images (N, 3, H, W) by the model with weights `vector` (P,).
+def features(bench: Workbench, vector: Tensor, inputs: Inputs) -> Tensor:
+    """Features (N, d) of N inputs by the model with weights `vector` (P,), in the vector's type.
 
     Gradients flow to `vector`.
     """
-    x = normalise_pixels(images.to(vector.device, vector.dtype) / 255)
-    return functional_call(bench.encoder, bench.tv.layout.unflatten(vector), (x,))
+    arguments = inputs.prepare(vector.device, vector.dtype)
+    return functional_call(bench.encoder, bench.tv.layout.unflatten(vector), arguments)
 
 
 @torch.no_grad()
 def outcome(bench: Workbench, vector: Tensor, task: str, data: Split) -> Outcome:
-    """Losses and answers of the model with weights `vector` (P,) on the task's images."""
-    batch = CPU_BATCH if vector.device.type == "cpu" else GPU_BATCH
+    """Losses and answers of the model with weights `vector` (P,) on the task's inputs."""
     bench.encoder.eval()
-    return _joined(_part(bench, vector, task, part)[1] for part in _parts(data, batch))
+    parts = _parts(data, data.inputs.fit(vector.device))
+    return _joined(_part(bench, vector, task, part)[1] for part in parts)
 
 
 def gradient(bench: Workbench, vector: Tensor, task: str, data: Split) -> tuple[Outcome, Tensor]:
     """The outcome, and ∇L (P,) of the mean cross-entropy L at `vector`, in the vector's type.
 
-    The images pass in batches of GRADIENT_BATCH, whose gradients are added up.
+    The inputs pass in batches of GRADIENT_BATCH, whose gradients are added up.
     """
     weights = vector.detach().clone().requires_grad_()
     bench.encoder.eval()
@@ -88,15 +87,15 @@ def gradient(bench: Workbench, vector: Tensor, task: str, data: Split) -> tuple[
 
 def _part(bench: Workbench, vector: Tensor, task: str, data: Split) -> tuple[Tensor, Outcome]:
     """The losses (n,) with their graph, and the same without it."""
-    f = features(bench, vector, data.images)
+    f = features(bench, vector, data.inputs)
     logits = bench.heads[task].to(f.device)(f)
     losses = F.cross_entropy(logits, data.labels.to(f.device), reduction="none")
     return losses, Outcome(losses.detach().cpu(), logits.argmax(dim=1).cpu(), data.labels)
 
 
 def _parts(data: Split, batch: int) -> list[Split]:
-    pieces = zip(data.images.split(batch), data.labels.split(batch), strict=True)
-    return [Split(images, labels) for images, labels in pieces]
+    starts = range(0, len(data), batch)
+    return [Split(data.inputs[s : s + batch], data.labels[s : s + batch]) for s in starts]
 
 
 def _joined(parts) -> Outcome:
@@ -118,7 +117,7 @@ class Slope:
 
 @dataclass(frozen=True)
 class Slopes:
-    """The slopes of several tasks, with the λ, vectors and images they were measured with.
+    """The slopes of several tasks, with the λ, vectors and inputs they were measured with.
 
     `gram` are the inner products of all vectors, (K, K) float64.
     """
@@ -141,7 +140,7 @@ def slopes(
 ) -> Slopes:
     """⟨∇L_i(θ0 + λ τ_i), τ_j⟩ for each task i of `tasks` (default: all of the vectors) and every j.
 
-    One gradient a task, on the first `limit` images of its split (all if None). Whatever the
+    One gradient a task, on the first `limit` inputs of its split (all if None). Whatever the
     functions of `mergelib.analysis.interference` predict follows from these numbers: measured once,
     they can be handed to each of them. `vectors` are the workbench's own by default. Raises
     ValueError for vectors of another model, a scale that is not finite, a limit below 1 or an
@@ -157,7 +156,7 @@ def slopes(
         raise ValueError(f"scale must be finite, not {scale}")
     names = vectors.tasks if tasks is None else tuple(tasks)
     own = {name: vectors[name].deltas[0] for name in names}
-    data = {name: images_of(bench, name, split, limit) for name in names}
+    data = {name: inputs_of(bench, name, split, limit) for name in names}
     gram, found = vectors.gram().cpu(), {}
     for name in names:
         alone, slope = gradient(bench, vectors.base + scale * own[name], name, data[name])

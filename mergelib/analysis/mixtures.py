@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from mergelib.adaptation.streams import derived_seed
-from mergelib.analysis.losses import images_of
+from mergelib.analysis.losses import inputs_of
 from mergelib.evaluation import accuracy_row, encode
 from mergelib.mixtures.model import Mixture
 from mergelib.mixtures.twin.model import TwinModel
+from mergelib.models.inputs import joined
 from mergelib.workbench import Workbench
 
 
@@ -62,7 +63,7 @@ def routing(
     tasks = model.plan.tasks
     means, first = [], []
     for task in tasks:
-        found = model.coefficients(images_of(bench, task, split, limit).images)
+        found = model.coefficients(inputs_of(bench, task, split, limit).inputs)
         means.append(found.double().mean(0).cpu())
         chosen = torch.nn.functional.one_hot(found.argmax(-1), len(tasks))
         first.append(chosen.double().mean(0).cpu())
@@ -80,7 +81,7 @@ def named_tasks(
     tasks = model.tasks if isinstance(model, TwinModel) else model.plan.tasks
     rows = []
     for number, task in enumerate(tasks):
-        found = model.coefficients(images_of(bench, task, split, limit).images).mean(1)
+        found = model.coefficients(inputs_of(bench, task, split, limit).inputs).mean(1)
         named = (found.argmax(-1) == number).double().mean().item()
         rows.append({"task": task, "named": named})
     return pd.DataFrame(rows)
@@ -102,17 +103,17 @@ def routings(
     left as it was.
     """
     tasks = model.plan.tasks
-    data = {task: images_of(bench, task, split, limit) for task in tasks}
-    everything = torch.cat([d.images for d in data.values()])
+    data = {task: inputs_of(bench, task, split, limit) for task in tasks}
+    everything = joined([d.inputs for d in data.values()])
     seeds = torch.Generator().manual_seed(derived_seed(seed, "mixed batches"))
     order = torch.randperm(len(everything), generator=seeds)
-    before = model.plan.routing
+    before, how = model.plan.routing, {"precision": bench.precision}
     try:
-        features = {"each image": encode(model.set_routing("sample"), everything)}
+        features = {"each image": encode(model.set_routing("sample"), everything, **how)}
         model.set_routing("batch")
-        pure = [encode(model, d.images, batch=batch) for d in data.values()]
+        pure = [encode(model, d.inputs, batch=batch, **how) for d in data.values()]
         features["batches of one task"] = torch.cat(pure)
-        mixed = encode(model, everything[order], batch=batch)
+        mixed = encode(model, everything[order], batch=batch, **how)
         features["mixed batches"] = mixed[order.argsort().to(mixed.device)]
     finally:
         model.set_routing(before)

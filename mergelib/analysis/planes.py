@@ -18,10 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mergelib.analysis.losses import images_of
+from mergelib.analysis.losses import inputs_of
 from mergelib.evaluation import encode, predict
 from mergelib.intervals import wilson_interval
 from mergelib.merging import task_arithmetic
+from mergelib.models.inputs import Inputs
 from mergelib.vectors.task_vectors import TaskVectors
 from mergelib.workbench import Workbench
 
@@ -62,18 +63,18 @@ def disentanglement_map(
         raise ValueError(f"a disentanglement map is of two tasks, not of {len(tasks)}")
     vectors = bench.tv if vectors is None else vectors
     deltas = [vectors[name].deltas[0] for name in tasks]
-    images = [images_of(bench, name, split, limit).images for name in tasks]
+    inputs = [inputs_of(bench, name, split, limit).inputs for name in tasks]
     alphas = np.linspace(start, stop, num)
     changed = np.empty((2, num, num))
     for t, name in enumerate(tasks):
         own, other = deltas[t], deltas[1 - t]
         for i, alpha in enumerate(alphas):
             edited = vectors.base + float(alpha) * own
-            single = answers(bench, edited, name, images[t])
+            single = answers(bench, edited, name, inputs[t])
             for j, beta in enumerate(alphas):
                 both = single
                 if beta != 0:
-                    both = answers(bench, edited + float(beta) * other, name, images[t])
+                    both = answers(bench, edited + float(beta) * other, name, inputs[t])
                 cell = (i, j) if t == 0 else (j, i)
                 changed[t][cell] = float((single != both).double().mean())
     return DisentanglementMap((tasks[0], tasks[1]), alphas, changed)
@@ -99,22 +100,23 @@ def disentanglement_error(
     vectors = bench.tv if vectors is None else vectors
     single = vectors if single is None else single
     names = vectors.tasks if tasks is None else tuple(tasks)
-    images = {name: images_of(bench, name, split, limit).images for name in names}
+    inputs = {name: inputs_of(bench, name, split, limit).inputs for name in names}
     edits = {name: single[name].deltas[0] for name in names}
     merged = task_arithmetic(vectors, scale)
     rows = []
     for name in names:
-        alone = answers(bench, single.base + scale * edits[name], name, images[name])
-        together = answers(bench, merged, name, images[name])
+        alone = answers(bench, single.base + scale * edits[name], name, inputs[name])
+        together = answers(bench, merged, name, inputs[name])
         changed, n = int((alone != together).sum()), len(alone)
         low, high = wilson_interval(changed, n)
         rows.append({"task": name, "n": n, "changed": changed / n, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 
-def answers(bench: Workbench, vector: Tensor, task: str, images: Tensor) -> Tensor:
+def answers(bench: Workbench, vector: Tensor, task: str, inputs: Inputs) -> Tensor:
     """The classes (N,) that the model with weights `vector` (P,) predicts with the task's head."""
-    return predict(bench.encoder, bench.heads[task], images, bench.tv.layout.unflatten(vector))
+    weights, precision = bench.tv.layout.unflatten(vector), bench.precision
+    return predict(bench.encoder, bench.heads[task], inputs, weights, precision=precision)
 
 
 def error_at_one(surface: DisentanglementMap) -> float:
@@ -180,7 +182,7 @@ def loss_plane(
             weights = bench.tv.layout.unflatten(bench.tv.base + float(x) * a + float(y) * b)
             for t, name in enumerate(tasks):
                 data = bench.suite[name].split(split).take(limit)
-                features = encode(bench.encoder, data.images, weights)
+                features = encode(bench.encoder, data.inputs, weights, precision=bench.precision)
                 logits = bench.heads[name].to(features.device)(features)
                 loss[t, i, j] = F.cross_entropy(logits, data.labels.to(logits.device))
     return LossPlane((first, second), alphas, loss)

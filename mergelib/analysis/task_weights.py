@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mergelib.analysis.losses import features, images_of
+from mergelib.analysis.losses import features, inputs_of
 from mergelib.merging.task_arithmetic import task_arithmetic, task_scales
 from mergelib.models.compute import mixed_precision
+from mergelib.models.inputs import joined
 from mergelib.vectors.task_vectors import TaskVectors
 from mergelib.workbench import Workbench
 
@@ -47,7 +48,7 @@ def tuned_task_weights(
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
     weights = task_scales(start, vectors).clone().requires_grad_()
-    data = [images_of(bench, name, split, limit) for name in vectors.tasks]
+    data = [inputs_of(bench, name, split, limit) for name in vectors.tasks]
     draws = [_orders(len(s), batch, seed * 10_007 + t) for t, s in enumerate(data)]
     optimiser = torch.optim.Adam([weights], lr=lr)
     bench.encoder.eval()
@@ -55,9 +56,9 @@ def tuned_task_weights(
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = 0.5 * lr * (1 + math.cos(math.pi * step / steps))
         picks = [next(draw) for draw in draws]
-        images = torch.cat([s.images[pick] for s, pick in zip(data, picks, strict=True)])
-        with torch.enable_grad(), mixed_precision(vectors.device):
-            found = features(bench, task_arithmetic(vectors, weights), images)
+        inputs = joined([s.inputs[pick] for s, pick in zip(data, picks, strict=True)])
+        with torch.enable_grad(), mixed_precision(vectors.device, bench.precision):
+            found = features(bench, task_arithmetic(vectors, weights), inputs)
             parts = found.split([len(pick) for pick in picks])
         loss = sum(
             F.cross_entropy(bench.heads[name].to(f.device)(f), s.labels[pick].to(f.device))

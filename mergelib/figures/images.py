@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 
 from mergelib.figures.style import WIDTH
 from mergelib.suites.suite import Suite
@@ -15,7 +16,7 @@ def contact_sheet(suite: Suite, columns: int = 14, rows: int = 2, split: str = "
     for axis, task in zip(axes[:, 0], tasks, strict=True):
         data = task.split(split)
         picks = one_each(data.labels.numpy(), rows * columns)
-        tiles = data.images[picks].numpy().transpose(0, 2, 3, 1)
+        tiles = data.inputs[torch.from_numpy(picks)].pictures().numpy()
         framed = np.pad(tiles, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
         grid = framed.reshape(rows, columns, *framed.shape[1:]).swapaxes(1, 2)
         side = suite.size + 2

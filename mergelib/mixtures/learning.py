@@ -1,114 +1,147 @@
 """How the routers of a mixture learn: on unlabelled inputs, by the loop of adaptive methods."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-import pandas as pd
 import torch
 from torch import Tensor
 
 from mergelib import methods
-from mergelib.adaptation.bench import Bench, fingerprint, parts_of
+from mergelib.adaptation.bench import AnyBench, Asked, prepared, run_recipe
+from mergelib.adaptation.learning import Learning, Watching
 from mergelib.adaptation.loop import Adapted, Learner, adapt
-from mergelib.adaptation.streams import unlabelled
-from mergelib.adaptation.weights import ImageClassifier
+from mergelib.adaptation.streams import Stream
 from mergelib.mixtures.model import Mixture, Plan, Start, upscale
+from mergelib.models.inputs import Inputs, joined
+from mergelib.models.sites import Site
 from mergelib.vectors.task_vectors import TaskVectors
 
-STANDARDISED_ON = 128  # images a task
+STANDARDISED_ON = 128  # inputs a task
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """Which parts are mixed, what their routers are, and what becomes of the rest.
+
+    `parts`: "mlp", "attention" or "both", in all `blocks` or some (negative ones count from the
+    last). `depth`, `init`, `noise`, `average`: see Router. `standardise`: routers see token means
+    of mean 0 and deviation 1 over unlabelled inputs. `routing`: "sample", or "batch" (see Gate).
+    `rest`: a static method of the registry, with `rest_numbers`, or weights (P,).
+    """
+
+    parts: str = "mlp"
+    blocks: tuple[int, ...] | None = None
+    depth: int = 1
+    init: float = 0.3
+    noise: float = 0.0
+    average: str = "outputs"
+    standardise: bool = True
+    routing: str = "sample"
+    rest: str | Tensor = "task_arithmetic"
+    rest_numbers: Mapping[str, object] | None = None
+
+    def plan(self) -> dict[str, object]:
+        """The fields that a Plan has, too."""
+        names = ("depth", "average", "standardise", "routing")
+        return {name: getattr(self, name) for name in names}
+
+    def recipe(self) -> dict[str, object]:
+        """What a checkpoint notes of the rest."""
+        name = self.rest if isinstance(self.rest, str) else "weights"
+        return {"rest": name, "rest_numbers": dict(self.rest_numbers or {})}
 
 
 @dataclass(frozen=True)
 class MixtureAdapted(Adapted):
-    """The record of a run, and the `model`, which takes the encoder's place."""
+    """The record of a run, and the `model`, which takes the model's place that it was made of."""
 
     model: Mixture
 
 
-def rest_weights(
-    tv: TaskVectors, rest: str | Tensor, numbers: Mapping[str, object] | None, scale: float
-) -> Tensor:
-    """(P,): `rest` itself, or the static method of that name in the registry, with `numbers`.
+def rest_weights(tv: TaskVectors, mixing: Mixing) -> Tensor:
+    """(P,): `mixing.rest` itself, or the static method of that name, with its numbers.
 
-    Task arithmetic has λ = `scale` unless the numbers say otherwise. Raises KeyError for a name
-    the registry does not have, ValueError for a method that is not static or weights of another
-    length.
+    Task arithmetic has λ = `init` unless the numbers say otherwise, so that the model begins as
+    task arithmetic. Raises KeyError for a name the registry does not have, ValueError for a method
+    that is not static or weights of another length.
     """
+    rest = mixing.rest
     if isinstance(rest, str):
         entry = methods.entries[rest]
         if entry.family != "static":
             raise ValueError(f"the rest must be merged by a static method, not by {rest!r}")
-        default = {"scale": scale} if rest == "task_arithmetic" else {}
-        rest = entry.function(tv, **{**default, **(numbers or {})})
+        default = {"scale": mixing.init} if rest == "task_arithmetic" else {}
+        rest = entry.function(tv, **{**default, **(mixing.rest_numbers or {})})
     if not isinstance(rest, Tensor) or rest.shape != tv.base.shape:
         raise ValueError(f"the rest must be weights of shape {tuple(tv.base.shape)}, not {rest!r}")
     return rest
 
 
-def learn_routers(
-    bench: Bench,
-    tv: TaskVectors,
-    rest: Tensor,
-    parts: str,
-    blocks: tuple[int, ...] | None,
-    start: Start,
-    plan: Mapping[str, object],
-    title: str,
-    recipe: Mapping[str, object],
-    steps: int,
-    lr: float,
-    batch: int,
-    split: str,
-    seed: int,
-    cosine: bool,
-    options: dict,
-) -> MixtureAdapted:
-    """Upscale the bench's encoder and adapt the routers: what all learnt mixtures do.
+@dataclass(frozen=True)
+class Routers:
+    """A mixture whose routers are to learn: `vectors` are mixed in `sites` (None: those that
+    `mixing` names), the rest has the weights `rest` (P,); `shared`, `sparse`: see Plan."""
 
-    The routers' inputs, if they are standardised, are so over the first images of each task's
-    stream. Raises what `upscale` and `adapt` raise, and ValueError for routing by batch with the
-    option `together`, where a batch holds all tasks.
+    name: str
+    vectors: TaskVectors
+    rest: Tensor
+    mixing: Mixing
+    sites: list[Site] | None = None
+    shared: bool = False
+    sparse: bool = False
+
+
+def learn_routers(
+    bench: AnyBench,
+    routers: Routers,
+    learning: Learning,
+    watching: Watching,
+    recipe: Mapping[str, object],
+) -> MixtureAdapted:
+    """Upscale the bench's model and adapt the routers: what all learnt mixtures do.
+
+    Routers' inputs, if they are standardised, are so over the first inputs of each task's stream.
+    Raises what `upscale` and `adapt` raise, and ValueError for routing by batch with batches of
+    all tasks in one pass.
     """
-    if plan["routing"] == "batch" and options.get("together"):
+    mixing, tv = routers.mixing, routers.vectors
+    if mixing.routing == "batch" and learning.together:
         raise ValueError("batches of all tasks in one pass cannot be routed batch by batch")
-    encoder, heads, suite = parts_of(bench)
-    streams = unlabelled(suite, split, seed, tv.tasks)
-    classify_by = suite.subset(tv.tasks)
-    model = upscale(encoder, tv, rest, parts, blocks, start, **plan)
+    bench, streams, watching = prepared(bench, tv, learning, watching)
+    start = Start(mixing.init, mixing.noise, learning.seed)
+    plan = {**mixing.plan(), "shared": routers.shared, "sparse": routers.sparse}
+    where = (mixing.parts, mixing.blocks)
+    model = upscale(bench.model, tv, routers.rest, *where, start, **plan)
     if model.plan.standardise:
-        counts = {name: min(STANDARDISED_ON, len(s.images)) for name, s in streams.items()}
-        images = [stream.take(0, counts[name]) for name, stream in streams.items()]
-        model.fit_standardisation(torch.cat(images))
-    classify = ImageClassifier(model, heads, classify_by)
-    routers = torch.nn.ModuleList(model.routers)
+        standardise(model, bench, streams)
     learner = Learner(
-        routers,
-        lambda task, images: classify({}, task, images),
-        lambda batches: classify.together({}, batches),
+        torch.nn.ModuleList(model.routers),
+        lambda task, batch: bench.answer(model, task, batch),
+        lambda batches: bench.answers(model, batches),
     )
-    evaluate: Callable[[Mixture], pd.DataFrame] | None = options.pop("evaluate", None)
-    recipe = {
-        **recipe,
-        **plain(model.plan),
-        "init": start.init,
-        "noise": start.noise,
-        "split": split,
-        "seed": seed,
-        **fingerprint(tv, options),
-    }
-    record = adapt(
-        learner,
-        streams,
-        steps,
-        lr=lr,
-        batch=batch,
+    evaluate = watching.evaluate
+    watching = replace(
+        watching,
         evaluate=None if evaluate is None else lambda: evaluate(model),
-        title=options.pop("title", title),
-        recipe=recipe,
-        cosine=cosine,
-        **options,
+        title=watching.title or routers.name,
     )
+    noted = {**recipe, **mixing.recipe(), **plain(model.plan)}
+    noted |= {"init": mixing.init, "noise": mixing.noise, **run_recipe(tv, learning, watching)}
+    record = adapt(learner, streams, learning=learning, watching=watching, recipe=noted)
     return MixtureAdapted(**vars(record), model=model.eval())
+
+
+@torch.no_grad()
+def standardise(model: Mixture, bench: Asked, streams: Mapping[str, Stream]) -> None:
+    """Let the routers see token means of mean 0 and deviation 1 over the streams' first inputs."""
+    counts = {task: min(STANDARDISED_ON, len(s.inputs)) for task, s in streams.items()}
+    batches = {task: stream.take(0, counts[task]) for task, stream in streams.items()}
+    if all(isinstance(batch, Inputs) for batch in batches.values()):
+        model.fit_standardisation(joined(list(batches.values())))
+    else:
+        model.fit_standardisation(
+            lambda: [bench.answer(model, task, batch) for task, batch in batches.items()]
+        )
 
 
 def plain(plan: Plan) -> dict[str, object]:

@@ -1,75 +1,70 @@
-"""WEMoE and E-WEMoE: MLPs whose weights are mixed anew for every image.
+"""WEMoE and E-WEMoE: MLPs whose weights are mixed anew for every input.
 
 E-WEMoE is the same with one router for all blocks and task vectors of few numbers.
 """
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor
 
-from mergelib.adaptation.bench import Bench
+from mergelib.adaptation.bench import AnyBench
+from mergelib.adaptation.learning import Learning, Watching, settled
 from mergelib.methods.entry import method
-from mergelib.mixtures.learning import MixtureAdapted, learn_routers, rest_weights
-from mergelib.mixtures.model import Start
+from mergelib.mixtures.learning import (
+    Mixing,
+    MixtureAdapted,
+    Routers,
+    learn_routers,
+    rest_weights,
+)
+from mergelib.models.sites import Site
 from mergelib.vectors.magnitudes import smallest_kept_magnitude
 from mergelib.vectors.task_vectors import TaskVectors
 
+NEEDS = "unlabelled inputs, sorted by task"
+PUBLISHED = {
+    "depth": 2,
+    "noise": 0.01,
+    "standardise": False,
+    "lr": 1e-4,
+    "steps": 1000,
+    "batch": 16,
+    "split": "test",
+}
 
-@method(title="WEMoE", family="mixture", paper="tang2024wemoe", needs="unlabelled inputs")
+
+@method(
+    title="WEMoE",
+    family="mixture",
+    paper="tang2024wemoe",
+    needs=NEEDS,
+    published={**PUBLISHED, "cosine": True},
+)
 def wemoe(
-    bench: Bench,
+    bench: AnyBench,
     tv: TaskVectors,
-    parts: str = "mlp",
-    blocks: tuple[int, ...] | None = None,
-    depth: int = 1,
-    init: float = 0.3,
-    noise: float = 0.0,
-    average: str = "outputs",
-    standardise: bool = True,
-    rest: str | Tensor = "task_arithmetic",
-    rest_numbers: Mapping[str, object] | None = None,
-    lr: float = 5e-4,
-    steps: int = 100,
-    batch: int = 16,
-    split: str = "val",
-    routing: str = "sample",
-    seed: int = 0,
-    cosine: bool = True,
-    **options,
+    sites: list[Site] | None = None,
+    mixing: Mixing = Mixing(),
+    learning: Learning = Learning(steps=100, lr=5e-4, batch=16, cosine=True),
+    **settings: object,
 ) -> MixtureAdapted:
     """θ(x) = θ0 + Σ_k r_k(h(x)) τ_k in every chosen part, h(x) its own input; the rest is merged.
 
     Tang et al. 2024, "Merging Multi-Task Models via Weight-Ensembling Mixture of Experts". The
-    routers r (Router: `depth`, `init`, `noise`, `average`) learn by the summed entropy of the
-    predictions. The rest has the weights `rest`: a static method of the registry with
-    `rest_numbers` (task arithmetic with λ = `init` by default, so that the model begins as task
-    arithmetic), or a vector (P,). `parts`: "mlp", "attention" or "both", in all `blocks` or some.
+    routers r learn by the summed entropy of the predictions. The parts are those that `mixing`
+    names, or `sites`, some of mergelib.models.sites.sites(model).
 
-    standardise=True lets the routers see token means of mean 0 and deviation 1 over unlabelled
-    images: they are far from that, a few large features swamp the others. Published are
-    standardise=False, depth=2, noise=0.01, lr=1e-4 and 1,000 steps. `cosine` lets the rate fall
-    to 0 over the steps, as published (see adapt). `routing="batch"` routes
-    all images of a batch alike (Gate).
+    Routers are given standardised token means by default: as they are, they are far from mean 0
+    and deviation 1, and a few large features swamp the others. Where a mask says which tokens are
+    real, padding is left out.
 
-    `bench`, `split` and `options` as in `adamerging`, but `evaluate` takes the model, say
+    `bench` is a Bench, a workbench or (encoder, heads, suite). `settings` are single fields of
+    Mixing, Learning and Watching by name; their `evaluate` takes the mixture, say
     `lambda m: evaluate(m, bench.heads, bench.suite)`. Labels are not used. Raises ValueError for
-    words and numbers that there are not, and what `adapt` raises.
+    words and numbers that there are not, and what adamerging raises.
     """
-    plan = {
-        "depth": depth,
-        "average": average,
-        "standardise": standardise,
-        "routing": routing,
-    }
-    weights = rest_weights(tv, rest, rest_numbers, init)
-    name = rest if isinstance(rest, str) else "weights"
-    recipe = {"method": "wemoe", "rest": name, "rest_numbers": dict(rest_numbers or {})}
-    start, title = Start(init, noise, seed), f"WEMoE, {parts}"
-    return learn_routers(
-        bench, tv, weights, parts, blocks, start, plan, title, recipe,
-        steps, lr, batch, split, seed, cosine, options,
-    )  # fmt: skip
+    mixing, learning, watching = settled("wemoe", settings, mixing, learning, Watching())
+    name = f"WEMoE, {mixing.parts if sites is None else 'chosen parts'}"
+    routers = Routers(name, tv, rest_weights(tv, mixing), mixing, sites)
+    return learn_routers(bench, routers, learning, watching, {"method": "wemoe"})
 
 
 def prune(tv: TaskVectors, keep: float) -> TaskVectors:
@@ -94,57 +89,32 @@ def prune(tv: TaskVectors, keep: float) -> TaskVectors:
     return tv.with_deltas(pruned)
 
 
-@method(title="E-WEMoE", family="mixture", paper="shen2024ewemoe", needs="unlabelled inputs")
+@method(
+    title="E-WEMoE",
+    family="mixture",
+    paper="shen2024ewemoe",
+    needs=NEEDS,
+    published={**PUBLISHED, "keep": 0.1},
+)
 def ewemoe(
-    bench: Bench,
+    bench: AnyBench,
     tv: TaskVectors,
     keep: float = 0.1,
     shared: bool = True,
-    parts: str = "mlp",
-    blocks: tuple[int, ...] | None = None,
-    depth: int = 1,
-    init: float = 0.3,
-    noise: float = 0.0,
-    average: str = "outputs",
-    standardise: bool = True,
-    rest: str | Tensor = "task_arithmetic",
-    rest_numbers: Mapping[str, object] | None = None,
-    lr: float = 5e-4,
-    steps: int = 100,
-    batch: int = 16,
-    split: str = "val",
-    routing: str = "sample",
-    seed: int = 0,
-    cosine: bool = False,
-    **options,
+    sites: list[Site] | None = None,
+    mixing: Mixing = Mixing(),
+    learning: Learning = Learning(steps=100, lr=5e-4, batch=16),
+    **settings: object,
 ) -> MixtureAdapted:
     """WEMoE with pruned task vectors in the mixtures (`keep`, see prune) and one router.
 
     Shen et al. 2024, "Efficient and Effective Weight-Ensembling Mixture of Experts". The router
     reads each block's own input and is `shared` by all, which divides what is trained by their
     number. The rest is merged from the task vectors as they were. The dictionaries are sparse in
-    memory and in the file. All else as in `wemoe`; published are standardise=False, depth=2,
-    noise=0.01, lr=1e-4 and 1,000 steps. With standardise=True each block standardises its own
-    input. Raises what wemoe and prune raise.
+    memory and in the file. With standardised inputs each block standardises its own. All else as
+    in `wemoe`. Raises what wemoe and prune raise.
     """
-    plan = {
-        "depth": depth,
-        "average": average,
-        "standardise": standardise,
-        "routing": routing,
-        "shared": shared,
-        "sparse": True,
-    }
-    weights = rest_weights(tv, rest, rest_numbers, init)
-    name = rest if isinstance(rest, str) else "weights"
-    recipe = {
-        "method": "ewemoe",
-        "keep": keep,
-        "rest": name,
-        "rest_numbers": dict(rest_numbers or {}),
-    }
-    start, title = Start(init, noise, seed), f"E-WEMoE, {keep:.3g} kept"
-    return learn_routers(
-        bench, prune(tv, keep), weights, parts, blocks, start, plan, title, recipe,
-        steps, lr, batch, split, seed, cosine, options,
-    )  # fmt: skip
+    mixing, learning, watching = settled("ewemoe", settings, mixing, learning, Watching())
+    name, rest = f"E-WEMoE, {keep:.3g} kept", rest_weights(tv, mixing)
+    routers = Routers(name, prune(tv, keep), rest, mixing, sites, shared, sparse=True)
+    return learn_routers(bench, routers, learning, watching, {"method": "ewemoe", "keep": keep})

@@ -5,6 +5,10 @@ import contextlib
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mergelib.words import unknown
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
     """`auto` is the first CUDA device if there is one, else the CPU.
@@ -27,15 +31,29 @@ def bfloat16_is_fast(device: torch.device) -> bool:
     return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
 
 
+def number_format(device: torch.device, precision: str = "auto") -> str:
+    """ "float32" or "bfloat16": what `precision` means on a device.
+
+    "auto" is bfloat16 where that runs in hardware, so its numbers depend on the processor in their
+    third digit; the other two words mean themselves everywhere. Raises ValueError for another.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(unknown("precision", precision, PRECISIONS, "mergelib.models.compute"))
+    if precision == "auto":
+        return "bfloat16" if bfloat16_is_fast(device) else "float32"
+    return precision
+
+
 @contextlib.contextmanager
-def mixed_precision(device: torch.device):
-    """Encoder products in bfloat16 where that is fast, accumulations and weights in float32.
+def mixed_precision(device: torch.device, precision: str = "auto"):
+    """Encoder products in the number format of `precision` (see number_format), accumulations and
+    weights in float32.
 
     On a CPU with bfloat16 the plain ("math") attention is used: at a few dozen tokens the backward
     pass of the fused kernel is slower there than the products themselves. In float32 it is not.
     """
     with contextlib.ExitStack() as stack:
-        if bfloat16_is_fast(device):
+        if number_format(device, precision) == "bfloat16":
             stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
             if device.type == "cpu":
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))

@@ -2,17 +2,14 @@
 
 import json
 import warnings
-from pathlib import Path
 
 import torch
 
 from mergelib.models import _torchvision  # noqa: F401  (must come before open_clip)
 from mergelib.models.attention import use_self_attention
+from mergelib.models.base import CONFIGS
 
-CONFIGS = Path(__file__).parent / "configs"
 DEFAULT_ARCHITECTURE = "merge-vit-48-8"
-PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
-PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def build_clip(architecture: str = DEFAULT_ARCHITECTURE) -> torch.nn.Module:
@@ -47,10 +44,3 @@ def build_encoder(architecture: str = DEFAULT_ARCHITECTURE) -> torch.nn.Module:
 def architecture_config(architecture: str = DEFAULT_ARCHITECTURE) -> dict:
     """The architecture as open_clip's JSON has it."""
     return json.loads((CONFIGS / f"{architecture}.json").read_text())
-
-
-def normalise_pixels(images: torch.Tensor) -> torch.Tensor:
-    """(x − mean) / std per channel with CLIP's constants; `images` is (B, 3, H, W) in [0, 1]."""
-    mean = torch.tensor(PIXEL_MEAN, device=images.device, dtype=images.dtype).view(3, 1, 1)
-    std = torch.tensor(PIXEL_STD, device=images.device, dtype=images.dtype).view(3, 1, 1)
-    return (images - mean) / std

@@ -1,10 +1,11 @@
-"""What a task is, and a suite of tasks: images with labels, cut into fixed splits."""
+"""What a task is, and a suite of tasks: inputs with labels, cut into fixed splits."""
 
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
 
+from mergelib.models.inputs import Inputs, as_inputs
 from mergelib.words import unknown
 
 SPLITS = ("train", "val", "test")
@@ -12,24 +13,27 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Images (N, 3, H, W) uint8 with their labels (N,) int64."""
+    """Inputs with their labels (N,) int64; a tensor in their place is taken for pixels."""
 
-    images: torch.Tensor
+    inputs: Inputs
     labels: torch.Tensor
+
+    def __post_init__(self):
+        object.__setattr__(self, "inputs", as_inputs(self.inputs))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, n: int) -> "Split":
-        """The first n images (the splits are shuffled, so this is a random subset)."""
-        return Split(self.images[:n], self.labels[:n])
+        """The first n inputs (the splits are shuffled, so this is a random subset)."""
+        return Split(self.inputs[:n], self.labels[:n])
 
 
 @dataclass(frozen=True)
 class Task:
     """A classification task.
 
-    `origin` says in a word or two where the pixels come from (scanned, photographed,
+    `origin` says in a word or two where the inputs come from (scanned, photographed,
     rendered, ...), `note` in a sentence. `templates` turn a class name into a caption, with
     `{}` in the place of the name.
     """
@@ -55,20 +59,18 @@ class Task:
 
 
 def check_split(task: str, name: str, split: Split, classes: int) -> None:
-    """Raises ValueError naming task and split if images and labels do not fit together."""
-    images, labels = split.images, split.labels
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+    """Raises ValueError naming task and split if inputs and labels do not fit together."""
+    inputs, labels = split.inputs, split.labels
+    problem = inputs.problem()
+    if problem is not None:
+        raise ValueError(f"task {task!r}, {name}: {problem}")
+    if labels.dtype != torch.int64 or labels.shape != (len(inputs),):
         raise ValueError(
-            f"task {task!r}, {name}: images must be uint8 (N, 3, H, W), "
-            f"not {images.dtype} {tuple(images.shape)}"
-        )
-    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"task {task!r}, {name}: labels must be int64 ({len(images)},), "
+            f"task {task!r}, {name}: labels must be int64 ({len(inputs)},), "
             f"not {labels.dtype} {tuple(labels.shape)}"
         )
     if len(labels) == 0:
-        raise ValueError(f"task {task!r}, {name}: no images")
+        raise ValueError(f"task {task!r}, {name}: no {inputs.noun}s")
     if int(labels.min()) < 0 or int(labels.max()) >= classes:
         raise ValueError(
             f"task {task!r}, {name}: labels run from {int(labels.min())} to "

@@ -9,7 +9,7 @@ AdamW): what the task does not need goes back to θ0, so that the task vector is
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,38 +18,11 @@ import torch.nn.functional as F
 from mergelib.cache import storage
 from mergelib.evaluation import predict
 from mergelib.models.compute import mixed_precision
-from mergelib.models.encoders import normalise_pixels
 from mergelib.models.heads import Head
+from mergelib.models.inputs import Inputs
+from mergelib.suites.recipe import FineTuning
 from mergelib.suites.suite import Task
 from mergelib.training.augment import random_colour, random_view
-
-
-@dataclass(frozen=True)
-class FineTuning:
-    """The recipe. `warmup` is the share of steps in which the rate rises from zero; `l2sp` is the
-    decay towards the base, θ ← θ − lr · l2sp · (θ − θ0) after each step."""
-
-    epochs: int = 3
-    batch: int = 16
-    lr: float = 4e-4
-    l2sp: float = 10.0
-    warmup: float = 0.1
-    clip: float = 1.0
-    label_smoothing: float = 0.0
-    crop: float = 0.9
-    degrees: float = 3.0
-    colour: float = 0.1
-    seed: int = 0
-
-
-# The tasks of desk vary by themselves and need little augmentation; real images, of which there are
-# few, want more, and are farther from what the base knows: with the decay of desk the expert of
-# gtsrb stays ten points lower.
-RECIPES = {
-    "pico": FineTuning(epochs=6, batch=32, lr=5e-3, l2sp=0.0, crop=0.7, degrees=8.0, colour=0.3),
-    "desk": FineTuning(),
-    "standard": FineTuning(epochs=6, l2sp=1.0, crop=0.7, degrees=8.0, colour=0.3),
-}
 
 
 def augmented(images: torch.Tensor, recipe: FineTuning, generator: torch.Generator):
@@ -59,6 +32,15 @@ def augmented(images: torch.Tensor, recipe: FineTuning, generator: torch.Generat
     """
     x = random_view(images, generator, area=(recipe.crop, 1.0), degrees=recipe.degrees, flip=False)
     return random_colour(x, generator, recipe.colour, grey=0.0, invert=0.0, permute=0.0)
+
+
+def prepared(
+    inputs: Inputs, recipe: FineTuning, generator: torch.Generator, device: torch.device
+) -> tuple[torch.Tensor, ...]:
+    """The encoder's arguments for a batch: pixels augmented by the recipe, tokens as they are."""
+    if inputs.augments:
+        return inputs.prepare(device, change=lambda x: augmented(x, recipe, generator))
+    return inputs.prepare(device)
 
 
 def fine_tune(
@@ -99,10 +81,9 @@ def fine_tune(
         encoder.train()
         for i, index in enumerate(order.split(recipe.batch)):
             set_rate(optimiser, recipe, epoch * steps + i, total)
-            x = task.train.images[index].to(device).float() / 255
-            x = normalise_pixels(augmented(x, recipe, generator))
-            with mixed_precision(device):
-                f = torch.func.functional_call(encoder, {**params, **kept}, (x,))
+            arguments = prepared(task.train.inputs[index], recipe, generator, device)
+            with mixed_precision(device, recipe.precision):
+                f = torch.func.functional_call(encoder, {**params, **kept}, arguments)
             y = task.train.labels[index].to(device)
             loss = F.cross_entropy(head(f), y, label_smoothing=recipe.label_smoothing)
             optimiser.zero_grad()
@@ -112,7 +93,9 @@ def fine_tune(
             decay_towards(origin, list(params.values()), optimiser, recipe)
             losses.append(loss.detach())
         weights = {k: v.detach() for k, v in params.items()}
-        found = predict(encoder, head, task.val.images, {**weights, **kept})
+        found = predict(
+            encoder, head, task.val.inputs, {**weights, **kept}, precision=recipe.precision
+        )
         accuracy = float((found == task.val.labels).float().mean())
         history.append(
             {

@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,8 +27,8 @@ from mergelib.models.encoders import (
     DEFAULT_ARCHITECTURE,
     architecture_config,
     build_encoder,
-    normalise_pixels,
 )
+from mergelib.models.inputs import Pixels
 from mergelib.suites.parquet import class_names, decode, load_rows
 from mergelib.training.augment import random_colour, random_sensor, random_view
 
@@ -209,11 +210,10 @@ class Run:
 
         dropout = PatchDropout(dropped(self.seen, recipe), exclude_first_token=True)
         self.encoder.patch_dropout = dropout.train()
-        x = batch.images.to(self.device).float() / 255
-        x = random_sensor(random_colour(random_view(x, generator), generator), generator)
+        arguments = Pixels(batch.images).prepare(self.device, change=partial(varied, generator))
         labels, first, last = (t.to(self.device) for t in (batch.labels, batch.first, batch.last))
         with mixed_precision(self.device):
-            f = self.encoder(normalise_pixels(x))
+            f = self.encoder(*arguments)
         logits = self.head(f.float(), first, last)
         loss = smoothed_loss(logits, labels, first, last, recipe.label_smoothing)
         loss.backward()
@@ -222,6 +222,11 @@ class Run:
         self.adam.step()
         self.seen += len(labels)
         return loss.detach()
+
+
+def varied(generator: torch.Generator, images: torch.Tensor) -> torch.Tensor:
+    """Another view, other colours and another sensor for images (B, 3, H, W) in [0, 1]."""
+    return random_sensor(random_colour(random_view(images, generator), generator), generator)
 
 
 def dropped(seen: int, recipe: Recipe) -> float:

@@ -12,7 +12,8 @@ from toys import exact_classifier, toy_bench
 import mergelib as ml
 from mergelib.adaptation import (
     AdaMergingLearner,
-    ImageClassifier,
+    Classifier,
+    SuiteBench,
     adamerging,
     adapt,
     mean_entropy,
@@ -120,7 +121,7 @@ def test_the_gradient_of_a_coefficient_equals_finite_differences(setting):
 def test_weight_gradients_stay_in_one_vector(setting):
     """The tensors' gradients are views of it after the passes of several tasks, not replaced."""
     bench, tv = setting
-    learner = AdaMergingLearner(tv, ImageClassifier(*bench))
+    learner = AdaMergingLearner(tv, Classifier(SuiteBench(*bench)))
     learner.begin()
     room = learner.weights.gradient
     for task, stream in unlabelled(bench[2]).items():
@@ -161,7 +162,7 @@ def test_labels_make_no_difference_and_are_not_even_read(setting, monkeypatch):
 
     class Blind:
         def __init__(self, split):
-            self.images = split.images
+            self.inputs = split.inputs
 
         def __getattr__(self, name):
             raise AssertionError(f"{name!r} was asked of a split during adaptation")
@@ -236,13 +237,13 @@ def test_a_killed_run_goes_on_to_the_same_result(setting, tmp_path):
     assert found.evaluations["norm"].tolist() == expected.evaluations["norm"].tolist()
     with pytest.raises(ValueError, match="is of a run with by='tensor', not 'task'"):
         adamerging(bench, tv, by="task", **options)
-    with pytest.raises(ValueError, match="is of a run with lengths="):
+    with pytest.raises(ValueError, match="is of a run with vectors="):
         adamerging(bench, 0.5 * tv, **options)
 
 
 def test_plus_plus_is_the_same_on_the_vectors_that_ties_adds_up(setting):
     bench, tv = setting
-    plus = adamerging(bench, tv, plus_plus=True, density=0.3, **QUICK)
+    plus = adamerging(bench, tv, density=0.3, **QUICK)
     plain = adamerging(bench, ml.merging.ties_split(tv, 0.3), **QUICK)
     assert torch.equal(plus.merged, plain.merged)
     assert not torch.equal(plus.merged, adamerging(bench, tv, **QUICK).merged)
@@ -279,8 +280,8 @@ def test_a_missing_head_is_named(setting):
 
 def test_the_logits_are_those_that_are_evaluated(setting):
     (encoder, heads, suite), tv = setting
-    classify = ImageClassifier(encoder, heads, suite)
-    images, state = suite["cats"].test.images, tv.layout.unflatten(tv.base)
+    classify = Classifier(SuiteBench(encoder, heads, suite))
+    images, state = suite["cats"].test.inputs.values, tv.layout.unflatten(tv.base)
     assert torch.equal(
         classify(state, "cats", images), heads["cats"](encode(encoder, images, state))
     )

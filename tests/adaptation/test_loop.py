@@ -19,6 +19,7 @@ from mergelib.adaptation import (
     mean_entropy,
     unlabelled,
 )
+from mergelib.models.inputs import joined
 
 # ---------------------------------------------------------------- objective
 
@@ -56,9 +57,9 @@ def linear_learner(scale: float = 1.0, module: bool = False) -> Learner:
     torch.manual_seed(0)
     layer = torch.nn.Linear(48, 5, bias=False)
     if module:
-        return Learner(layer, lambda task, x: scale * layer(x.flatten(1) / 255))
+        return Learner(layer, lambda task, x: scale * layer(x.values.flatten(1) / 255))
     weight = layer.weight.detach().clone().requires_grad_()
-    return Learner({"w": weight}, lambda task, x: scale * (x.flatten(1) / 255) @ weight.T)
+    return Learner({"w": weight}, lambda task, x: scale * (x.values.flatten(1) / 255) @ weight.T)
 
 
 def streams(**options):
@@ -84,7 +85,7 @@ def test_the_loop_equals_a_slow_one(module):
         adam.zero_grad()
         loss = 0
         for stream in streams(seed=3).values():
-            p = torch.softmax((stream.take(4 * step, 4).flatten(1) / 255) @ slow.T, -1)
+            p = torch.softmax((stream.take(4 * step, 4).values.flatten(1) / 255) @ slow.T, -1)
             loss = loss - (p * p.log()).sum() / 4
         loss.backward()
         adam.step()
@@ -238,7 +239,9 @@ def test_the_loop_warns_of_a_model_that_gives_all_inputs_one_answer():
     """Only a bias can be learnt, so that all that lowers the entropy is to prefer one class."""
     torch.manual_seed(1)
     weight, bias = torch.randn(5, 48), torch.zeros(5, requires_grad=True)
-    learner = Learner({"bias": bias}, lambda task, x: (x.flatten(1) / 255 - 0.5) @ weight.T + bias)
+    learner = Learner(
+        {"bias": bias}, lambda task, x: (x.values.flatten(1) / 255 - 0.5) @ weight.T + bias
+    )
     with pytest.warns(CollapseWarning, match="may be collapsing") as warned:
         found = adapt(learner, streams(), 150, lr=0.1)
     assert "task 'ants'" in "".join(str(w.message) for w in warned)
@@ -285,11 +288,11 @@ def test_a_pass_for_all_tasks_is_one_call():
     calls, weight = [], torch.zeros(5, 48, requires_grad=True)
 
     def logits(images):
-        return (images.flatten(1) / 255 - 0.5) @ weight.T
+        return (images.values.flatten(1) / 255 - 0.5) @ weight.T
 
     def several(batches):
         calls.append(list(batches))
-        parts = logits(torch.cat(list(batches.values()))).split([len(b) for b in batches.values()])
+        parts = logits(joined(list(batches.values()))).split([len(b) for b in batches.values()])
         return dict(zip(batches, parts, strict=True))
 
     learner = Learner({"w": weight}, lambda task, x: logits(x), several)

@@ -10,15 +10,19 @@ from toys import toy_suite
 
 from mergelib.adaptation import Stream, unlabelled
 from mergelib.adaptation.streams import derived_seed
+from mergelib.models.inputs import Pixels
 
 
 def test_a_stream_has_no_labels_to_give():
     suite = toy_suite()
     for stream in unlabelled(suite).values():
-        assert [field.name for field in fields(stream)] == ["task", "images", "seed"]
-        assert set(vars(stream)) == {"task", "images", "seed"}
-        assert stream.images.shape == (40, 3, 4, 4) and stream.images.dtype == torch.uint8
-        assert isinstance(stream.take(0, 3), torch.Tensor) and len(stream.take(0, 3)) == 3
+        assert [field.name for field in fields(stream)] == ["task", "inputs", "seed", "collate"]
+        assert set(vars(stream)) == {"task", "inputs", "seed", "collate"}
+        assert (
+            stream.inputs.values.shape == (40, 3, 4, 4)
+            and stream.inputs.values.dtype == torch.uint8
+        )
+        assert isinstance(stream.take(0, 3), Pixels) and len(stream.take(0, 3)) == 3
 
 
 def numbered(total: int, seed: int = 0, task: str = "ants") -> Stream:
@@ -67,11 +71,13 @@ def test_streams_are_of_the_split_asked_for_and_no_copies():
     suite = toy_suite()
     for split in ("val", "test", "train"):
         for name, stream in unlabelled(suite, split).items():
-            assert stream.images.data_ptr() == suite[name].split(split).images.data_ptr()
+            assert (
+                stream.inputs.values.data_ptr() == suite[name].split(split).inputs.values.data_ptr()
+            )
     assert list(unlabelled(suite, tasks=["cats"])) == ["cats"]
-    limited = unlabelled(suite, limit=5)["ants"].take(0, 5)
+    limited = unlabelled(suite, limit=5)["ants"].take(0, 5).values
     assert len(limited.flatten(1).unique(dim=0)) == 5
-    assert all((suite["ants"].val.images[:5] == x).flatten(1).all(1).any() for x in limited)
+    assert all((suite["ants"].val.inputs.values[:5] == x).flatten(1).all(1).any() for x in limited)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +86,7 @@ def test_streams_are_of_the_split_asked_for_and_no_copies():
         (lambda: unlabelled(toy_suite(), "dev"), "unknown split 'dev'"),
         (lambda: unlabelled(toy_suite(), tasks=["bee"]), "unknown task 'bee' in suite 'toy'"),
         (lambda: unlabelled(toy_suite(), tasks=[]), "no task of suite 'toy' to adapt on"),
-        (lambda: Stream("ants", torch.zeros(0, 3)), "the stream of task 'ants' has no images"),
+        (lambda: Stream("ants", torch.zeros(0, 3)), "the stream of task 'ants' has no inputs"),
     ],
 )
 def test_streams_that_cannot_be_are_refused(call, message):

@@ -124,7 +124,7 @@ def test_the_loss_plane_holds_the_losses_of_its_corners(bench):
     ]:
         state = dict(bench.tv.layout.unflatten(vector))
         data = bench.suite["spots"].val.take(30)
-        features = ml.evaluation.encode(bench.encoder, data.images, state)
+        features = ml.evaluation.encode(bench.encoder, data.inputs.values, state)
         p = torch.softmax(bench.heads["spots"](features), dim=1)
         expected = -p[torch.arange(30), data.labels].log().mean()
         assert plane.loss[1, i, j] == pytest.approx(float(expected), rel=1e-4)

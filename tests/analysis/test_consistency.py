@@ -4,11 +4,10 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from toys import PIXELS, PlainHead, linear_bench, normal
+from toys import PIXELS, PlainHead, linear_bench, normal, prepared
 
 import mergelib as ml
 from mergelib.analysis import interference, losses
-from mergelib.models.encoders import normalise_pixels
 from mergelib.workbench import open_workbench
 
 
@@ -23,7 +22,7 @@ def loss(bench, vector, task, n, split="val"):
     own = {k: v.clone() for k, v in encoder.state_dict().items()}
     encoder.load_state_dict(bench.tv.layout.unflatten(vector))
     data = bench.suite[task].split(split)
-    x = normalise_pixels(data.images[:n].to(vector.dtype) / 255)
+    x = prepared(data.inputs.values[:n], vector.dtype)
     with torch.no_grad():
         logits = bench.heads[task](encoder(x))
     encoder.load_state_dict(own)
@@ -47,7 +46,7 @@ def test_accuracies_and_changed_answers_are_counted():
     table = interference.consistency(bench, scale=0.5, limit=None)
     for row in table.itertuples():
         task, data = row.task, bench.suite[row.task].val
-        x = normalise_pixels(data.images.double() / 255).flatten(1)
+        x = prepared(data.inputs.values, torch.float64).flatten(1)
         answers = []
         for vector in (bench.tv[task].deltas[0], bench.tv.sum()):
             weight = (bench.tv.base + 0.5 * vector).view(4, PIXELS)
@@ -65,7 +64,7 @@ def test_the_error_is_the_standard_error_of_paired_differences():
     data, found = bench.suite["b"].val.take(20), []
     for vector in (bench.tv["b"].deltas[0], bench.tv.sum()):
         weight = (bench.tv.base + 0.3 * vector).view(4, PIXELS)
-        x = normalise_pixels(data.images.double() / 255).flatten(1)
+        x = prepared(data.inputs.values, torch.float64).flatten(1)
         logits = bench.heads["b"](x @ weight.T)
         found.append(F.cross_entropy(logits, data.labels, reduction="none").numpy())
     assert row["error"] == pytest.approx(pd.Series(found[1] - found[0]).sem(), rel=1e-9)
@@ -79,7 +78,7 @@ def test_the_gradient_is_that_of_the_module(bench, batch, monkeypatch):
     own = {k: v.clone() for k, v in encoder.state_dict().items()}
     vector = bench.tv.base + 0.3 * bench.tv["spots"].deltas[0]
     encoder.load_state_dict(bench.tv.layout.unflatten(vector))
-    logits = bench.heads["spots"](encoder(normalise_pixels(data.images.float() / 255)))
+    logits = bench.heads["spots"](encoder(prepared(data.inputs.values)))
     names, parameters = zip(*encoder.named_parameters(), strict=True)
     parts = torch.autograd.grad(F.cross_entropy(logits, data.labels), parameters)
     gradient = bench.tv.layout.flatten(dict(zip(names, parts, strict=True))).double()
@@ -111,7 +110,7 @@ def test_what_the_prediction_leaves_out_is_the_second_order_term():
         table = interference.consistency(bench, scale=size, limit=None).set_index("task")
         for task, row in table.iterrows():
             tau = bench.tv[task].deltas[0]
-            x = normalise_pixels(bench.suite[task].val.images.double() / 255).flatten(1)
+            x = prepared(bench.suite[task].val.inputs.values, torch.float64).flatten(1)
             head = bench.heads[task]
             p = head(x @ (bench.tv.base + size * tau).view(4, PIXELS).T).softmax(1)
             moved = x @ (size * (bench.tv.sum() - tau)).view(4, PIXELS).T @ head.weight.T
@@ -147,7 +146,7 @@ def test_inner_products_suffice_where_gradients_oppose_their_own_vector():
     bench = hopeless(torch.zeros(3, 4 * PIXELS, dtype=torch.float64))
     rows = []
     for k, task in enumerate("abc"):  # L = z_1 − z_0 has the gradient (w_1 − w_0) x̄ᵀ everywhere
-        x = normalise_pixels(bench.suite[task].val.images.double() / 255).flatten(1).mean(0)
+        x = prepared(bench.suite[task].val.inputs.values, torch.float64).flatten(1).mean(0)
         weight = bench.heads[task].weight
         rows.append(-(k + 1) * 0.1 * torch.outer(weight[1] - weight[0], x).flatten())
     bench = hopeless(torch.stack(rows))

@@ -17,7 +17,7 @@ def bench():
 
 
 def answers(bench, vector, task, n, split="val"):
-    images = bench.suite[task].split(split).images[:n]
+    images = bench.suite[task].split(split).inputs.values[:n]
     features = encode(bench.encoder, images, bench.tv.layout.unflatten(vector))
     return bench.heads[task](features).argmax(1)
 
@@ -41,7 +41,7 @@ def test_each_cell_is_the_disagreement_of_its_models(bench):
 
 
 @pytest.mark.parametrize(("start", "models"), [(0.5, 3 + 9), (0.0, 3 + 6)])
-def test_each_model_is_run_once_on_the_images_of_a_task(bench, monkeypatch, start, models):
+def test_each_model_is_run_once_on_the_inputs_of_a_task(bench, monkeypatch, start, models):
     seen, real = [], planes.predict
 
     def counting(encoder, head, images, weights):

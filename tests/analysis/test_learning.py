@@ -10,7 +10,7 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import spearmanr
 from torch.func import functional_call
-from toys import SHAPES, random_state, toy_bench
+from toys import SHAPES, prepared, random_state, toy_bench
 
 from mergelib import Layout, merging
 from mergelib.adaptation import AdaMergingLearner, Adapted, adamerging, relaxed_mask
@@ -18,7 +18,6 @@ from mergelib.adaptation.bench import parts_of
 from mergelib.analysis import adaptation, awd, comparison, geometry, masks
 from mergelib.analysis.published import published_curves
 from mergelib.merging.awd.report import Disentangled
-from mergelib.models.encoders import normalise_pixels
 from mergelib.workbench import Workbench
 
 
@@ -41,7 +40,7 @@ def test_entropy_and_loss_are_those_of_the_probabilities(bench):
     for task in bench.suite.names:
         data = bench.suite[task].test.take(9)
         with torch.no_grad():
-            x = normalise_pixels(data.images.float() / 255)
+            x = prepared(data.inputs.values)
             features = functional_call(bench.encoder, state, (x,))
         p = torch.softmax(bench.heads[task](features).double(), dim=1)
         rows = table[table["task"] == task]

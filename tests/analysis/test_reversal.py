@@ -3,10 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from toys import PIXELS, linear_bench, normal
+from toys import PIXELS, linear_bench, normal, prepared
 
 from mergelib.analysis import interference, losses
-from mergelib.models.encoders import normalise_pixels
 
 
 def test_the_parts_add_up_to_the_gap_of_the_consistency_table():
@@ -25,7 +24,7 @@ def test_small_steps_give_slope_and_curvature():
     table = interference.consistency(bench, at).set_index("task")
     for row in interference.reversal(bench, at).itertuples():
         data, own = bench.suite[row.task].val, bench.tv[row.task].deltas[0]
-        x, head = normalise_pixels(data.images.double() / 255).flatten(1), bench.heads[row.task]
+        x, head = prepared(data.inputs.values, torch.float64).flatten(1), bench.heads[row.task]
 
         def loss(w, x=x, head=head, labels=data.labels):
             return F.cross_entropy(head(x @ w.view(4, PIXELS).T), labels)

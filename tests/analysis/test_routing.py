@@ -30,7 +30,9 @@ def test_means_and_first_choices_are_those_of_the_images(bench, model):
     found = mixtures.routing(bench, model, limit=7)
     assert found.tasks == NAMES and found.parts == ("block 0", "block 1")
     for i, task in enumerate(NAMES):
-        rows = torch.cat([model.coefficients(x[None]) for x in bench.suite[task].test.images[:7]])
+        rows = torch.cat(
+            [model.coefficients(x[None]) for x in bench.suite[task].test.inputs.values[:7]]
+        )
         for s, part in enumerate(found.parts):
             mean = rows[:, s].mean(0).tolist()
             assert found.by_part()[part].loc[task].tolist() == pytest.approx(mean, abs=2e-2)
@@ -71,13 +73,13 @@ def test_a_mixture_is_stopped_where_it_was_best(bench):
     seen = []
 
     def look(model):
-        seen.append(model.coefficients(bench.suite["ants"].val.images[:2]).clone())
+        seen.append(model.coefficients(bench.suite["ants"].val.inputs.values[:2]).clone())
         return pd.DataFrame({"accuracy": [[0.5], [0.9], [0.7]][len(seen) - 1]})
 
     learn = partial(ml.mixtures.wemoe, bench, bench.tv, steps=4, lr=0.05, batch=4)
     found = adaptation.stopped(learn, look, every=2)
     assert found.step == 2 and len(seen) == 3
-    kept = found.weights.coefficients(bench.suite["ants"].val.images[:2])
+    kept = found.weights.coefficients(bench.suite["ants"].val.inputs.values[:2])
     assert torch.equal(kept, seen[1]) and not torch.equal(kept, seen[2])
 
 
@@ -97,7 +99,9 @@ def test_a_mixture_learns_the_same_from_all_tasks_at_once(bench):
 def test_an_image_names_the_task_of_its_largest_mean_coefficient(bench, model):
     found = mixtures.named_tasks(bench, model, limit=6).set_index("task")["named"]
     for i, task in enumerate(NAMES):
-        rows = [model.coefficients(x[None])[0].mean(0) for x in bench.suite[task].test.images[:6]]
+        rows = [
+            model.coefficients(x[None])[0].mean(0) for x in bench.suite[task].test.inputs.values[:6]
+        ]
         right = sum(int(row.argmax()) == i for row in rows)
         assert found[task] == pytest.approx(right / 6)
     twin = ml.mixtures.twin_merging(bench, bench.tv, epochs=0, progress=False).model

@@ -8,10 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize
-from toys import IMAGES, PIXELS, linear_bench, normal
+from toys import IMAGES, PIXELS, linear_bench, normal, prepared
 
 from mergelib.analysis import task_weights
-from mergelib.models.encoders import normalise_pixels
 from mergelib.workbench import open_workbench
 
 
@@ -28,7 +27,7 @@ def total_loss(bench, weights, picks=None):
     total = 0.0
     for t, task in enumerate(bench.suite):
         pick = slice(None) if picks is None else picks[t]
-        x = normalise_pixels(task.val.images[pick].double() / 255).flatten(1)
+        x = prepared(task.val.inputs.values[pick], torch.float64).flatten(1)
         logits = bench.heads[task.name](x @ vector.view(-1, PIXELS).T)
         total = total + F.cross_entropy(logits, task.val.labels[pick])
     return total
@@ -75,7 +74,7 @@ def test_minibatches_cover_every_image_once_a_round(toy, monkeypatch):
             torch.cat([s[10 * t : 10 * t + 10] for s in seen[3 * r : 3 * r + 3]]) for r in (0, 1)
         ]
         rows = [sorted(map(tuple, r.flatten(1).tolist())) for r in rounds]
-        assert rows[0] == rows[1] == sorted(map(tuple, task.val.images.flatten(1).tolist()))
+        assert rows[0] == rows[1] == sorted(map(tuple, task.val.inputs.values.flatten(1).tolist()))
         assert not torch.equal(*rounds)
 
 

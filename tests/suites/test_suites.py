@@ -62,11 +62,11 @@ def test_splitting_by_seed_keeps_every_image_once():
     labels = torch.arange(7).repeat_interleave(torch.tensor([1, 2, 3, 10, 20, 30, 5]))
     images = torch.arange(len(labels)).view(-1, 1, 1, 1).expand(-1, 3, 2, 2).to(torch.uint8)
     train, val = standard.split_by_seed(Split(images, labels), 0.2, 0)
-    ids = torch.cat([train.images, val.images])[:, 0, 0, 0].tolist()
+    ids = torch.cat([train.inputs.values, val.inputs.values])[:, 0, 0, 0].tolist()
     assert sorted(ids) == list(range(len(labels)))
     assert set(val.labels.tolist()) == set(range(7))
     again, _ = standard.split_by_seed(Split(images, labels), 0.2, 0)
-    assert torch.equal(again.images, train.images)
+    assert torch.equal(again.inputs.values, train.inputs.values)
 
 
 def test_a_cached_suite_is_the_built_one(monkeypatch, tmp_path):
@@ -76,7 +76,7 @@ def test_a_cached_suite_is_the_built_one(monkeypatch, tmp_path):
     for a, b in zip(built, cached, strict=True):
         assert (a.name, a.classes, a.templates) == (b.name, b.classes, b.templates)
         for split in suites.SPLITS:
-            assert torch.equal(a.split(split).images, b.split(split).images)
+            assert torch.equal(a.split(split).inputs.values, b.split(split).inputs.values)
             assert torch.equal(a.split(split).labels, b.split(split).labels)
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mergelib.evaluation import encode, evaluate
-from mergelib.models.base import load_encoder
 from mergelib.models.heads import Head, linear_probe
 from mergelib.suites import load_suite
+from mergelib.suites.bases import load_encoder
 from mergelib.training.finetune import FineTuning, decay_towards, fine_tune, set_rate
 
 QUICK = FineTuning(epochs=3, batch=40, lr=5e-3)
@@ -18,7 +18,7 @@ QUICK = FineTuning(epochs=3, batch=40, lr=5e-3)
 def setting():
     suite, encoder = load_suite("pico"), load_encoder("pico")
     task = suite["bars"]
-    f = [encode(encoder, s.images) for s in (task.train, task.val)]
+    f = [encode(encoder, s.inputs.values) for s in (task.train, task.val)]
     head = linear_probe(f[0], task.train.labels, f[1], task.val.labels, len(task.classes))
     return suite, encoder, task, head
 

@@ -1,6 +1,7 @@
 """Twin-Merging: a shared expert, and of each expert a compressed rest that a router doses."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pandas as pd
@@ -9,44 +10,56 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from mergelib.adaptation.bench import Bench, parts_of
+from mergelib.adaptation.bench import AnyBench, Asked, as_bench
+from mergelib.adaptation.learning import settled
 from mergelib.adaptation.streams import derived_seed
-from mergelib.evaluation import CPU_BATCH, GPU_BATCH
 from mergelib.merging.task_arithmetic import task_arithmetic
 from mergelib.methods.entry import method
 from mergelib.mixtures.twin.exclusive import Exclusive, factors
 from mergelib.mixtures.twin.model import TwinModel, as_matrices
-from mergelib.models.compute import mixed_precision
-from mergelib.models.encoders import normalise_pixels
-from mergelib.suites.suite import Suite
 from mergelib.vectors.checkpoint import Checkpoint
 from mergelib.vectors.task_vectors import TaskVectors
 
 
 @dataclass(frozen=True)
+class RouterTraining:
+    """How the router learns to name tasks: AdamW at rate `lr`, `epochs` of batches of `batch`, on
+    at most `limit` inputs of each task's train split (None: all), by `seed`; `progress`: a bar."""
+
+    lr: float = 5e-4
+    epochs: int = 50
+    batch: int = 1024
+    limit: int | None = 5500
+    seed: int = 0
+    progress: bool | None = None
+
+
+@dataclass(frozen=True)
 class TwinMerged:
-    """A `model`, which takes the encoder's place, and how its router was trained.
+    """A `model`, which takes the place of the one it was made of, and how its router was trained.
 
     `history`: one row an epoch: epoch (1 …), loss (nats, mean over train), accuracy (share of the
-    images of val whose task is named), `kept` (the epoch whose router the model has).
+    inputs of val whose task is named), `kept` (the epoch whose router the model has).
     """
 
     model: TwinModel
     history: pd.DataFrame
 
 
-@method(title="Twin-Merging", family="mixture", paper="lu2024twin", needs="task identity")
+@method(
+    title="Twin-Merging",
+    family="mixture",
+    paper="lu2024twin",
+    needs="unlabelled inputs, sorted by task",
+    published={"scale": 0.29, "rank": 0.1, "lr": 5e-4, "epochs": 50, "batch": 1024, "limit": 5500},
+)
 def twin_merging(
-    bench: Bench,
+    bench: AnyBench,
     tv: TaskVectors,
     scale: float = 0.29,
     rank: float = 0.1,
-    lr: float = 5e-4,
-    epochs: int = 50,
-    batch: int = 1024,
-    limit: int | None = 5500,
-    seed: int = 0,
-    progress: bool | None = None,
+    training: RouterTraining = RouterTraining(),
+    **settings: object,
 ) -> TwinMerged:
     """θ(x) = θ* + Σ_k softmax(g(x))_k v_k, θ* = θ0 + λ Σ_k τ_k, v_k ≈ θ_k − θ*.
 
@@ -54,24 +67,26 @@ def twin_merging(
     section 3. λ = `scale`. Matrices of the exclusive vectors v keep a share `rank` of their
     singular values (see factors), vectors are kept whole.
 
-    The router g reads the shared expert's last tokens; it is trained to name an image's task on
-    at most `limit` images of each task's train split, AdamW, cross-entropy, and the epoch that
-    is best on val is the one that is kept (the authors' code looks at test). It needs to know of
-    which task an image is, but no class labels.
+    The router g reads the shared expert's last tokens; it is trained to name an input's task on
+    train, by cross-entropy, and the epoch that is best on val is the one that is kept (the
+    authors' code looks at test). It needs to know of which task an input is, but no class labels.
+    A Bench has one set of inputs: every fifth is held out in the place of val.
 
-    Raises ValueError for numbers out of range, or an encoder that cannot be taken apart.
+    `bench` is that of `adamerging`; `settings` are single fields of RouterTraining by name. Raises
+    ValueError for numbers out of range, or a model that cannot be taken apart.
     """
-    if epochs < 0 or batch < 2 or (limit is not None and limit < 2):
+    (training,) = settled("twin_merging", settings, training)
+    if training.epochs < 0 or training.batch < 2 or (training.limit or 2) < 2:
         raise ValueError(
-            f"the router needs epochs ≥ 0 and batches and limits ≥ 2, not {epochs}, {batch} "
-            f"and {limit}"
+            f"the router needs epochs ≥ 0 and batches and limits ≥ 2, not {training.epochs}, "
+            f"{training.batch} and {training.limit}"
         )
-    encoder, _, suite = parts_of(bench)
+    bench = as_bench(bench)
     torch_state = torch.random.get_rng_state()
     try:
-        torch.manual_seed(derived_seed(seed, "twin router"))
-        model = twin_model(encoder, tv, scale, rank)
-        history = train_router(model, suite, lr, epochs, batch, limit, progress)
+        torch.manual_seed(derived_seed(training.seed, "twin router"))
+        model = twin_model(bench.model, tv, scale, rank)
+        history = train_router(model, bench, training)
     finally:
         torch.random.set_rng_state(torch_state)
     return TwinMerged(model, history)
@@ -122,27 +137,18 @@ def twin_of(
     return model.to(next(iter(shared.values())).device)
 
 
-def train_router(
-    model: TwinModel,
-    suite: Suite,
-    lr: float,
-    epochs: int,
-    batch: int,
-    limit: int | None,
-    progress: bool | None = None,
-) -> pd.DataFrame:
+def train_router(model: TwinModel, bench: Asked, training: RouterTraining) -> pd.DataFrame:
     """Train the router on train, keep the epoch that is best on val; the history."""
-    x, y = task_tokens(model, suite, "train", limit)
-    val_x, val_y = task_tokens(model, suite, "val", limit)
+    x, y = task_tokens(model, bench, "train", training.limit)
+    val_x, val_y = task_tokens(model, bench, "val", training.limit)
     router = model.router
-    adam = torch.optim.AdamW(router.parameters(), lr=lr)
+    adam = torch.optim.AdamW(router.parameters(), lr=training.lr)
+    hidden = None if training.progress is None else not training.progress
     best, best_share, rows = None, -1.0, []
-    for epoch in tqdm(
-        range(1, epochs + 1), desc="router", disable=None if progress is None else not progress
-    ):
+    for epoch in tqdm(range(1, training.epochs + 1), desc="router", disable=hidden):
         router.train()
         total, seen = 0.0, 0
-        for places in torch.randperm(len(x)).split(batch):
+        for places in torch.randperm(len(x)).split(training.batch):
             if len(places) < 2:  # batch norm needs two
                 continue
             places = places.to(x.device)
@@ -166,19 +172,28 @@ def train_router(
     return history
 
 
+class _Read(Exception):
+    """The router's input is known: nothing that comes after it is wanted."""
+
+
 @torch.no_grad()
 def task_tokens(
-    model: TwinModel, suite: Suite, split: str, limit: int | None = None
+    model: TwinModel, bench: Asked, split: str, limit: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """What the router sees of a split's images (N, d), and the number of each one's task (N,)."""
-    device = next(model.parameters()).device
-    size = CPU_BATCH if device.type == "cpu" else GPU_BATCH
+    """What the router sees of a split's inputs (N, d), and the number of each one's task (N,)."""
     found, tasks = [], []
-    for number, name in enumerate(model.tasks):
-        images = suite[name].split(split).images[:limit]
-        for part in images.split(size):
-            with mixed_precision(device):
-                pixels = normalise_pixels(part.to(device).float() / 255)
-                found.append(model.shared_tokens(pixels))
-        tasks += [number] * len(images)
-    return torch.cat(found), torch.tensor(tasks, device=device)
+
+    def read(router: torch.nn.Module, arguments: tuple[Tensor]) -> None:
+        found.append(arguments[0])
+        raise _Read
+
+    hook = model.router.register_forward_pre_hook(read)
+    try:
+        for number, task in enumerate(model.tasks):
+            for batch in bench.batches_of(task, split, limit):
+                with suppress(_Read):
+                    bench.answer(model, task, batch)
+                tasks += [number] * len(found[-1])
+    finally:
+        hook.remove()
+    return torch.cat(found), torch.tensor(tasks, device=found[0].device)
