@@ -1,8 +1,14 @@
 """Models whose weights depend on the input.
 
-found = ml.mixtures.wemoe(bench, bench.tv, steps=100)
-evaluate(found.model, bench.heads, bench.suite), found.history
-ml.mixtures.save_mixture(found.model, "wemoe.safetensors")
+A mixture that learnt its routers on unlabelled images, its accuracies, and its file:
+
+    import mergelib as ml
+    from mergelib.workbench import open_workbench
+
+    bench = open_workbench("pico")  # the suite of the tests; "desk" is the book's
+    found = ml.mixtures.wemoe(bench, bench.tv, steps=20)
+    bench.evaluate(found.model), found.history
+    ml.mixtures.save_mixture(found.model, "wemoe.safetensors")
 """
 
 from mergelib.mixtures.dictionaries import DenseDictionary, SparseDictionary
