@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mergelib.vectors import passes
 from mergelib.vectors.groups import Groups, Tile
-from mergelib.vectors.layout import Segment
+from mergelib.vectors.segments import Segment
 
 
 def gram(deltas: Tensor, segments: Sequence[Segment]) -> Tensor:

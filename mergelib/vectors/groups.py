@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from mergelib.vectors import passes
-from mergelib.vectors.layout import GRANULARITIES, Layout, Segment
+from mergelib.vectors.layout import Layout
+from mergelib.vectors.segments import GRANULARITIES, Segment
 
 WITH_ROWS = (*GRANULARITIES, "row")
 

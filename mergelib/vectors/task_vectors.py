@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mergelib.vectors.checkpoint import Checkpoint, open_checkpoint
 from mergelib.vectors.gram import gram
-from mergelib.vectors.layout import Layout
+from mergelib.vectors.layout import Layout, Patterns
+from mergelib.vectors.selection import Selection
 from mergelib.words import nearest
 
 
@@ -53,14 +54,9 @@ class TaskVectors:
             )
         if base.device != deltas.device:
             raise ValueError(f"base is on {base.device} but deltas are on {deltas.device}")
-        values = {
-            "tasks": tasks,
-            "layout": layout,
-            "_base": base.detach(),
-            "_deltas": deltas.detach(),
-            "_versions": (_version(base), _version(deltas)),
-        }
-        for name, value in values.items():
+        versions = _version(base), _version(deltas)
+        values = (tasks, layout, base.detach(), deltas.detach(), versions)
+        for name, value in zip(TaskVectors.__slots__, values, strict=True):
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -69,19 +65,27 @@ class TaskVectors:
         base: str | os.PathLike,
         experts: Mapping[str, str | os.PathLike],
         device: str | torch.device = "cpu",
+        *,
+        ignore: Patterns = (),
+        only: Patterns = (),
     ) -> "TaskVectors":
         """Read a base and its experts (task → path) from safetensors files, each once.
 
+        Left out are the tensors whose names match no shell pattern of `only` (if there are any)
+        or one of `ignore`, say ignore=["classifier.*"]. They are looked at in no file, and come
+        from elsewhere in the end: see Layout.save and Layout.state_for.
+
         The result is float32 on `device`, whatever the files' floating types are. Raises
         FileNotFoundError for a missing file and CheckpointError for one that cannot be read or
-        does not fit the base; the message names the tensor and both files. The headers of all
-        files are checked before any weights are read.
+        does not fit the base, where the message names the tensor and both files, and for a
+        pattern that matches no tensor. All headers are checked before any weights are read.
         """
+        selection = Selection.of(only, ignore)
 
         def view(task: str) -> AbstractContextManager[Checkpoint]:
-            return open_checkpoint(experts[task])
+            return open_checkpoint(experts[task], selection)
 
-        return cls._read(open_checkpoint(base), tuple(experts), view, device)
+        return cls._read(open_checkpoint(base, selection), tuple(experts), view, device, selection)
 
     @classmethod
     def from_states(
@@ -89,16 +93,19 @@ class TaskVectors:
         base: Mapping[str, Tensor],
         experts: Mapping[str, Mapping[str, Tensor]],
         device: str | torch.device = "cpu",
+        *,
+        ignore: Patterns = (),
+        only: Patterns = (),
     ) -> "TaskVectors":
         """The same from state dicts (task → state dict). Raises what from_files raises; messages
         call the base "base" and an expert "expert 'task'"."""
+        selection = Selection.of(only, ignore)
 
         def view(task: str) -> AbstractContextManager[Checkpoint]:
-            return nullcontext(Checkpoint.of_state(experts[task], f"expert {task!r}"))
+            return nullcontext(Checkpoint.of_state(experts[task], f"expert {task!r}", selection))
 
-        return cls._read(
-            nullcontext(Checkpoint.of_state(base, "base")), tuple(experts), view, device
-        )
+        base_view = nullcontext(Checkpoint.of_state(base, "base", selection))
+        return cls._read(base_view, tuple(experts), view, device, selection)
 
     @classmethod
     def _read(
@@ -107,11 +114,20 @@ class TaskVectors:
         tasks: tuple[str, ...],
         view: Callable[[str], AbstractContextManager[Checkpoint]],
         device: str | torch.device,
+        selection: Selection,
     ) -> "TaskVectors":
         if not tasks:
             raise ValueError("task vectors need at least one expert")
+
+        def names() -> Iterator[str]:
+            for task in tasks:
+                with view(task) as expert:
+                    yield from (*expert.shapes, *expert.left_out)
+
         with base_view as checkpoint:
-            layout = Layout.from_checkpoint(checkpoint)
+            layout = Layout.from_checkpoint(
+                checkpoint, ignore=selection.ignore, only=selection.only, experts=names
+            )
             for task in tasks:
                 with view(task) as expert:
                     layout.check(expert)
