@@ -5,7 +5,8 @@ import torch
 
 import mergelib as ml
 from mergelib.analysis import interference, planes, task_weights
-from mergelib.training.finetune import RECIPES, fine_tune
+from mergelib.suites import spec_of
+from mergelib.training.finetune import fine_tune
 from mergelib.workbench import open_workbench
 
 pytestmark = pytest.mark.cuda
@@ -103,7 +104,7 @@ def test_mixtures_learn_and_start_at_the_same_loss(benches):
 def test_an_expert_learns(benches):
     gpu = benches[1]
     task, head = gpu.suite["bars"], gpu.heads["bars"]
-    weights, history = fine_tune(gpu.encoder, head, task, RECIPES["pico"])
+    weights, history = fine_tune(gpu.encoder, head, task, spec_of("pico").recipe)
     assert history[-1]["val_accuracy"] > 0.9
     assert all(v.device.type == "cpu" for v in weights.values())
 

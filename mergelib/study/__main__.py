@@ -14,6 +14,7 @@ from mergelib.study.prepare import prepare_task
 from mergelib.study.profiles import Profile, StudyError, declared_parameters, load_profile
 from mergelib.study.progress import say
 from mergelib.study.results import write_json
+from mergelib.study.suites import declared_suites, suite_of
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -67,11 +68,12 @@ def run_command(options: argparse.Namespace, profile: Profile) -> None:
 def prepare_command(options: argparse.Namespace, profile: Profile) -> None:
     import os
 
+    declared = suite_of(profile.suite, declared_suites(), profile.name)
     os.environ.update(offline_environment(profile.hub))
     if options.stage != "experts" and options.task is None:
         write_json(prepared_path(profile.name, "suite"), prepare_task(profile, "suite"))
     if options.stage != "suite":
-        for task in [options.task] if options.task else profile.tasks:
+        for task in [options.task] if options.task else declared.tasks:
             made = prepare_task(profile, "experts", task)
             write_json(prepared_path(profile.name, "experts", task), made)
 

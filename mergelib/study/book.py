@@ -29,9 +29,23 @@ def error_outputs(notebook: Path) -> list[str]:
 
 
 def provenance(profile: Profile) -> str:
-    """One sentence that says what made the numbers of a page."""
+    """One sentence that says what made the numbers of a page, and in which number format."""
     torch = importlib.metadata.version("torch").partition("+")[0]
-    return f"Numbers and figures: profile `{profile.name}` ({profile.title}), PyTorch {torch}."
+    return (
+        f"Numbers and figures: profile `{profile.name}` ({profile.title}), PyTorch {torch}, "
+        f"encoders computed in {number_format_of(profile)}."
+    )
+
+
+def number_format_of(profile: Profile) -> str:
+    """The number format that a profile has on this machine, and why where that differs."""
+    from mergelib.models.compute import number_format, resolve_device
+
+    found = number_format(resolve_device(profile.device), profile.precision)
+    if profile.precision != "auto":
+        return found
+    where = "where the processor has it in hardware"
+    return f"{found} ({'' if found == 'bfloat16' else 'bfloat16 '}{where})"
 
 
 def stage(profile: Profile, executed: dict[str, Path], folder: Path) -> None:

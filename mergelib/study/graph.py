@@ -12,15 +12,10 @@ from pathlib import Path
 from mergelib.cache import keys, sources
 from mergelib.cache.storage import ROOT, key_of
 from mergelib.study.profiles import Profile, StudyError, load_profile
+from mergelib.study.suites import REGISTRY, declared_suites, suite_of
 
-# The modules that are a suite's own: a change in them is no concern of the other suites.
-SUITES = {
-    "pico": ("mergelib.suites.pico",),
-    "desk": ("mergelib.suites.desk",),
-    "standard": ("mergelib.suites.standard",),
-}
 STAGE_MODULES = {
-    "suite": ("mergelib.suites", "mergelib.models.base", "mergelib.models.heads"),
+    "suite": ("mergelib.suites", "mergelib.suites.bases", "mergelib.models.heads"),
     "experts": ("mergelib.training.experts",),
 }
 RUNNER = "mergelib.study.execute"
@@ -42,24 +37,25 @@ def plan(name: str, root: Path = ROOT) -> Plan:
     """Keys of every step of profile `name`. Raises StudyError for anything misnamed."""
     profile = load_profile(name, root / "notebooks")
     versions = keys.versions()
-    if profile.suite not in SUITES:
-        raise StudyError(f"unknown suite {profile.suite!r} (known: {', '.join(SUITES)})")
-    own = SUITES[profile.suite]
-    cut = {module for modules in SUITES.values() for module in modules} - set(own)
+    suites = declared_suites(root)
+    declared = suite_of(profile.suite, suites, name)
+    # Which other suites there are, and what they are, is no concern of this one.
+    cut = {REGISTRY, *(suite.own for suite in suites.values())} - {declared.own}
 
     def code(modules) -> str:
-        return keys.sources_key(sources.closure([*modules, *own], cut, root), root)
+        return keys.sources_key(sources.closure([*modules, declared.module], cut, root), root)
 
     suite = key_of(
         stage="suite",
         suite=profile.suite,
         code=code(STAGE_MODULES["suite"]),
         files=_files(profile.files, root),
+        compute=[profile.device, profile.precision],
         versions=versions,
     )
     expert_code = code(STAGE_MODULES["experts"])
     of_experts = {"stage": "experts", "suite": suite, "seed": profile.seed, "code": expert_code}
-    experts = {task: key_of(task=task, **of_experts) for task in profile.tasks}
+    experts = {task: key_of(task=task, **of_experts) for task in declared.tasks}
     notebooks = {}
     for chapter in profile.chapters.values():
         used = sources.used_by_notebook(chapter.path, root)

@@ -29,12 +29,18 @@ def keep(profile: Profile, folder: Path = ROOT / "data" / "measured") -> Path:
 
 
 def provenance(profile: Profile) -> dict:
-    """Profile, suite, parameters of every chapter, versions, machine, date and the command."""
+    """Profile, suite, parameters of every chapter, versions, machine, date and the command.
+
+    `number_format` is what the profile's precision means on this machine.
+    """
+    from mergelib.models.compute import number_format, resolve_device
+
     return {
         "profile": profile.name,
         "suite": profile.suite,
         "command": f"make book PROFILE={profile.name}",
         "parameters": {name: c.parameters for name, c in profile.chapters.items()},
+        "number_format": number_format(resolve_device(profile.device), profile.precision),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in NUMERICAL},

@@ -16,7 +16,7 @@ def prepare_task(profile: Profile, stage: str, task: str | None = None, say=say_
     """Make one stage: `suite` (pixels, base, heads of all tasks) or `experts` (one task).
 
     Returns what was made, as plain numbers and text. Raises StudyError for an unknown stage or
-    where the profile's list of tasks is not the suite's.
+    task.
     """
     if stage not in STAGES:
         raise StudyError(f"unknown stage {stage!r} (known: {', '.join(STAGES)})")
@@ -27,24 +27,25 @@ def prepare_task(profile: Profile, stage: str, task: str | None = None, say=say_
 
 
 def _suite(profile: Profile) -> dict:
-    from mergelib.models.base import base_file
-    from mergelib.suites import SPLITS
+    from mergelib.suites import SPLITS, load_suite, spec_of
+    from mergelib.suites.bases import base_file
     from mergelib.training.experts import heads_file, load_heads
 
-    suite = _load(profile)
-    load_heads(suite)
+    suite = load_suite(profile.suite)
+    load_heads(suite, profile.device, profile.precision)
     counts = {t.name: {s: len(t.split(s)) for s in SPLITS} for t in suite}
     return {
         "base": base_file(suite.name).name,
-        "heads": heads_file(suite).name,
-        "images": counts,
+        "heads": heads_file(suite, profile.device, profile.precision).name,
+        spec_of(suite.name).nouns[1]: counts,
     }
 
 
 def _expert(profile: Profile, task: str | None, say) -> dict:
+    from mergelib.suites import load_suite
     from mergelib.training.experts import train_expert, training_history
 
-    suite = _load(profile)
+    suite = load_suite(profile.suite)
     if task not in suite.names:
         raise StudyError(f"unknown task {task!r} in suite {suite.name!r}: {', '.join(suite.names)}")
 
@@ -52,19 +53,8 @@ def _expert(profile: Profile, task: str | None, say) -> dict:
         numbers = (f"{k} {v:.4g}" for k, v in epoch.items() if isinstance(v, int | float))
         say(f"experts · {task} · " + " · ".join(numbers))
 
+    run = {"seed": profile.seed, "device": profile.device, "precision": profile.precision}
     return {
-        "expert": train_expert(suite, task, profile.seed, report=report).name,
-        "epochs": training_history(suite, task, profile.seed),
+        "expert": train_expert(suite, task, report=report, **run).name,
+        "epochs": training_history(suite, task, **run),
     }
-
-
-def _load(profile: Profile):
-    from mergelib.suites import load_suite
-
-    suite = load_suite(profile.suite)
-    if suite.names != profile.tasks:
-        raise StudyError(
-            f"profiles.yaml lists for {profile.name!r} the tasks {', '.join(profile.tasks)}; "
-            f"suite {suite.name!r} has {', '.join(suite.names)}"
-        )
-    return suite

@@ -11,7 +11,7 @@ import yaml
 from mergelib.study.paths import notebooks_folder
 from mergelib.words import unknown
 
-PROFILE_FIELDS = {"title", "suite", "tasks", "files", "hub", "parameters", "like", "notebooks"}
+PROFILE_FIELDS = {"title", "suite", "files", "hub", "parameters", "like", "notebooks"}
 NOTEBOOK_FIELDS = {"needs", "files", "parameters"}
 
 
@@ -36,20 +36,21 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Profile:
-    """One size of the study: its suite, tasks and the parameters of its chapters.
+    """One size of the study: its suite and the parameters of its chapters.
 
-    `seed`: that of its experts, the profile's parameter of that name. `whole`: it runs all
-    notebooks, so that there is a book of it.
+    `seed`, `device`, `precision`: those of its heads and experts, the profile's parameters of these
+    names. `whole`: it runs all notebooks, so that there is a book of it.
     """
 
     name: str
     title: str
     suite: str
-    tasks: tuple[str, ...]
     files: tuple[str, ...]
     hub: bool
     chapters: dict[str, Chapter]
     seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
     whole: bool = True
 
 
@@ -150,10 +151,9 @@ def load_profile(name: str, folder: Path | None = None) -> Profile:
         name=name,
         title=fields["title"],
         suite=fields["suite"],
-        tasks=tuple(fields["tasks"]),
         files=tuple(fields.get("files") or ()),
         hub=bool(fields.get("hub")),
         chapters=chapters,
-        seed=shared.get("seed", 0),
+        **{name: shared[name] for name in ("seed", "device", "precision") if name in shared},
         whole=len(chapters) == len(notebooks),
     )

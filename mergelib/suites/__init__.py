@@ -1,44 +1,50 @@
 """Suites of tasks: `pico` (tests), `desk` (default), `standard` (real benchmarks, small)."""
 
-import importlib
 import json
 
 import torch
 
 from mergelib.cache import storage
+from mergelib.models.inputs import from_tensors
+from mergelib.suites.spec import Spec, spec_of, specs
 from mergelib.suites.suite import SPLITS, Split, Suite, Task
-from mergelib.words import unknown
 
-BUILDERS = {
-    "pico": "mergelib.suites.pico",
-    "desk": "mergelib.suites.desk.suite",
-    "standard": "mergelib.suites.standard",
-}
-
-__all__ = ["BUILDERS", "SPLITS", "Split", "Suite", "Task", "load_suite", "suite_key"]
-
-
-def _builder(name: str):
-    if name not in BUILDERS:
-        raise ValueError(unknown("suite", name, BUILDERS, "mergelib.suites"))
-    return importlib.import_module(BUILDERS[name])
+__all__ = [
+    "SPLITS",
+    "Spec",
+    "Split",
+    "Suite",
+    "Task",
+    "load_suite",
+    "spec_of",
+    "specs",
+    "suite_key",
+]
 
 
 def suite_key(name: str) -> str:
     """A key of everything that decides the suite's pixels, labels and splits."""
-    return _builder(name).key()
+    return spec_of(name).builder.key()
 
 
 def load_suite(name: str) -> Suite:
     """The suite called `name`, from the cache, or built and cached if it is not there.
 
-    Raises ValueError for an unknown name; FileNotFoundError where `standard` lacks its data.
+    Raises ValueError for an unknown name or a suite whose tasks are not those of its SPEC;
+    FileNotFoundError where `standard` lacks its data.
     """
-    builder = _builder(name)
+    spec = spec_of(name)
+    builder = spec.builder
     stem = storage.cache_folder() / "suites" / f"{name}-{builder.key()}"
     pixels, about = stem.with_suffix(".safetensors"), stem.with_suffix(".json")
     if not (pixels.exists() and about.exists()):
-        _write(builder.build(), pixels, about)
+        built = builder.build()
+        if built.names != spec.tasks:
+            raise ValueError(
+                f"the SPEC of suite {name!r} names the tasks {', '.join(spec.tasks)}; "
+                f"{spec.module} builds {', '.join(built.names)}"
+            )
+        _write(built, pixels, about)
     return _read(pixels, about)
 
 
@@ -46,10 +52,10 @@ def _write(suite: Suite, pixels, about) -> None:
     from safetensors.torch import save_file
 
     tensors = {
-        f"{task.name}/{split}/{kind}": getattr(task.split(split), kind).contiguous()
+        f"{task.name}/{split}/{kind}": tensor.contiguous()
         for task in suite
         for split in SPLITS
-        for kind in ("images", "labels")
+        for kind, tensor in _parts(task.split(split)).items()
     }
     texts = {
         task.name: {
@@ -65,18 +71,23 @@ def _write(suite: Suite, pixels, about) -> None:
         path.write_text(json.dumps(body, indent=1), encoding="utf-8")
 
 
+def _parts(split: Split) -> dict[str, torch.Tensor]:
+    return {**split.inputs.tensors(), "labels": split.labels}
+
+
 def _read(pixels, about) -> Suite:
     from safetensors.torch import load_file
 
     texts, tensors = json.loads(about.read_text(encoding="utf-8")), load_file(pixels)
     tasks = {}
     for name, text in texts["tasks"].items():
-        splits = {
-            split: Split(
-                *(torch.clone(tensors[f"{name}/{split}/{k}"]) for k in ("images", "labels"))
-            )
-            for split in SPLITS
-        }
+        splits = {}
+        for split in SPLITS:
+            here = f"{name}/{split}/"
+            parts = {k.removeprefix(here): t for k, t in tensors.items() if k.startswith(here)}
+            parts = {kind: torch.clone(tensor) for kind, tensor in parts.items()}
+            labels = parts.pop("labels")
+            splits[split] = Split(from_tensors(parts), labels)
         text = {**text, "classes": tuple(text["classes"]), "templates": tuple(text["templates"])}
         tasks[name] = Task(**text, **splits)
     return Suite(texts["name"], texts["size"], tasks)

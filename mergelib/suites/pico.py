@@ -8,9 +8,21 @@ import numpy as np
 import torch
 
 from mergelib.cache import storage
+from mergelib.models.base import Base
+from mergelib.suites.recipe import FineTuning
+from mergelib.suites.spec import Spec
 from mergelib.suites.suite import Split, Suite, Task
 
 SIZE = 16
+SPEC = Spec(
+    name="pico",
+    title="three toy tasks",
+    tasks=("digits", "bars", "spots"),
+    module=__name__,
+    base=Base("merge-vit-pico"),
+    recipe=FineTuning(epochs=6, batch=32, lr=5e-3, l2sp=0.0, crop=0.7, degrees=8.0, colour=0.3),
+    size=SIZE,
+)
 COUNTS = {"train": 240, "val": 80, "test": 120}
 
 
@@ -20,7 +32,7 @@ def key() -> str:
 
 def build() -> Suite:
     makers = {"digits": _digits, "bars": _bars, "spots": _spots}
-    return Suite("pico", SIZE, {name: make() for name, make in makers.items()})
+    return Suite(SPEC.name, SIZE, {name: make() for name, make in makers.items()})
 
 
 def _splits(images: np.ndarray, labels: np.ndarray) -> dict[str, Split]:

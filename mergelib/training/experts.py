@@ -9,34 +9,44 @@ from safetensors.torch import load_file, save_file
 
 from mergelib.cache import keys, storage
 from mergelib.evaluation import encode
-from mergelib.models.base import base_file, base_of, load_encoder
-from mergelib.models.compute import resolve_device
+from mergelib.models.compute import number_format, resolve_device
 from mergelib.models.heads import Head, linear_probe
-from mergelib.suites import Suite, suite_key
-from mergelib.training.finetune import RECIPES, fine_tune
+from mergelib.suites import Suite, spec_of, suite_key
+from mergelib.suites.bases import base_file, base_of, load_encoder
+from mergelib.suites.recipe import FineTuning
+from mergelib.training.finetune import fine_tune
 from mergelib.vectors.task_vectors import TaskVectors
 
-HEADS_ARE_MADE_BY = ("mergelib.models.base", "mergelib.models.heads", "mergelib.evaluation")
-EXPERTS_ARE_MADE_BY = ("mergelib.training.finetune",)
+HEADS_ARE_MADE_BY = ("mergelib.models.tower", "mergelib.models.heads", "mergelib.evaluation")
+EXPERTS_ARE_MADE_BY = ("mergelib.models.tower", "mergelib.training.finetune")
 SUITES = ("mergelib.suites",)  # the suite's own key speaks for its images
 
 
-def heads_file(suite: Suite) -> Path:
+def heads_file(suite: Suite, device="auto", precision: str = "auto") -> Path:
+    """Where the heads lie: the name holds a key of inputs, base, code and number format.
+
+    The format is what `precision` means on `device`, so that "auto" is another file on a machine
+    that computes otherwise.
+    """
     key = storage.key_of(
         suite=suite_key(suite.name),
         base=base_of(suite.name).key(),
+        heads=spec_of(suite.name).heads,
+        format=number_format(resolve_device(device), precision),
         made_by=keys.computation_key(HEADS_ARE_MADE_BY, cut=SUITES),
     )
     return storage.cache_folder() / "heads" / f"{suite.name}-{key}.safetensors"
 
 
-def load_heads(suite: Suite, device="auto") -> dict[str, Head]:
+def load_heads(suite: Suite, device="auto", precision: str = "auto") -> dict[str, Head]:
     """One linear-probe head a task on the frozen base's features, fitted once and cached."""
-    path = heads_file(suite)
+    path = heads_file(suite, device, precision)
     if not path.exists():
         encoder, tensors = load_encoder(suite.name, device=resolve_device(device)), {}
         for task in suite:
-            f = [encode(encoder, s.images).cpu() for s in (task.train, task.val)]
+            f = [
+                encode(encoder, s.inputs, precision=precision).cpu() for s in (task.train, task.val)
+            ]
             head = linear_probe(f[0], task.train.labels, f[1], task.val.labels, len(task.classes))
             tensors[f"{task.name}/weight"], tensors[f"{task.name}/bias"] = head.weight, head.bias
         with storage.atomic(path) as temporary:
@@ -45,11 +55,19 @@ def load_heads(suite: Suite, device="auto") -> dict[str, Head]:
     return {n: Head(tensors[f"{n}/weight"], tensors[f"{n}/bias"]) for n in suite.names}
 
 
-def expert_file(suite: Suite, task: str, seed: int = 0) -> Path:
-    """Where the expert lies: its name holds a key of base, data, recipe, code and seed."""
+def recipe_of(suite: Suite, seed: int = 0, device="auto", precision: str = "auto") -> FineTuning:
+    """The suite's recipe with the run's seed and the number format that the run has."""
+    found = number_format(resolve_device(device), precision)
+    return replace(spec_of(suite.name).recipe, seed=seed, precision=found)
+
+
+def expert_file(
+    suite: Suite, task: str, seed: int = 0, device="auto", precision: str = "auto"
+) -> Path:
+    """Where the expert lies: its name holds a key of base, data, code and the run's recipe."""
     key = storage.key_of(
-        start=heads_file(suite).name,
-        recipe=asdict(replace(RECIPES[suite.name], seed=seed)),
+        start=heads_file(suite, device, precision).name,
+        recipe=asdict(recipe_of(suite, seed, device, precision)),
         made_by=keys.computation_key(EXPERTS_ARE_MADE_BY, cut=SUITES),
     )
     return storage.cache_folder() / "experts" / suite.name / f"{task}-{key}.safetensors"
@@ -61,18 +79,19 @@ def train_expert(
     seed: int = 0,
     device="auto",
     report: Callable[[dict], None] | None = None,
+    precision: str = "auto",
 ) -> Path:
     """The expert of one task, trained unless it is in the cache; interrupted runs go on.
 
     Beside the weights lies the history of the run (one record an epoch, JSON).
     """
-    path = expert_file(suite, suite[task].name, seed)
+    path = expert_file(suite, suite[task].name, seed, device, precision)
     if path.exists():
         return path
     encoder = load_encoder(suite.name, device=resolve_device(device))
     partial = path.with_suffix(".partial")
-    recipe = replace(RECIPES[suite.name], seed=seed)
-    head = load_heads(suite, device)[task]
+    recipe = recipe_of(suite, seed, device, precision)
+    head = load_heads(suite, device, precision)[task]
     weights, history = fine_tune(encoder, head, suite[task], recipe, partial, report)
     with storage.atomic(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps({"recipe": asdict(recipe), "epochs": history}, indent=1))
@@ -82,12 +101,19 @@ def train_expert(
     return path
 
 
-def training_history(suite: Suite, task: str, seed: int = 0) -> list[dict]:
+def training_history(
+    suite: Suite, task: str, seed: int = 0, device="auto", precision: str = "auto"
+) -> list[dict]:
     """The epochs of an expert's run: epoch, loss, val_accuracy, seconds."""
-    return json.loads(expert_file(suite, task, seed).with_suffix(".json").read_text())["epochs"]
+    path = expert_file(suite, task, seed, device, precision).with_suffix(".json")
+    return json.loads(path.read_text())["epochs"]
 
 
-def load_task_vectors(suite: Suite, seed: int = 0, device="auto") -> TaskVectors:
+def load_task_vectors(
+    suite: Suite, seed: int = 0, device="auto", precision: str = "auto"
+) -> TaskVectors:
     """The suite's task vectors; experts that are not in the cache are trained first."""
-    files = {name: train_expert(suite, name, seed, device) for name in suite.names}
+    files = {
+        name: train_expert(suite, name, seed, device, precision=precision) for name in suite.names
+    }
     return TaskVectors.from_files(base_file(suite.name), files).to(resolve_device(device))

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from mergelib.cache import storage
-from mergelib.models.base import CHECKPOINTS, TOWER
+from mergelib.models.base import CHECKPOINTS
 from mergelib.models.encoders import build_clip
+from mergelib.models.tower import TOWER
 
 
 def export(run: Path, to: Path) -> Path:

@@ -17,8 +17,8 @@ from mergelib.training import experts
 
 PROFILES = """
 profiles:
-  pico: {title: t, suite: pico, tasks: [digits, bars], files: [data/base.bin]}
-  desk: {title: t, suite: desk, tasks: [mnist]}
+  pico: {title: t, suite: pico, files: [data/base.bin]}
+  desk: {title: t, suite: desk}
 notebooks:
   first:
   second: {needs: [first], parameters: {pico: {scale: 0.5}}}
@@ -88,7 +88,7 @@ def changed_steps(root, change, profile="pico") -> set[str]:
 
 
 NOTEBOOKS = {"first", "second", "third"}
-EXPERTS = {"digits", "bars"}
+EXPERTS = {"digits", "bars", "spots"}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,8 @@ EXPERTS = {"digits", "bars"}
         ("mergelib/training/finetune.py", {*EXPERTS, *NOTEBOOKS, "book"}),
         ("mergelib/suites/pico.py", {"suite", *EXPERTS, *NOTEBOOKS, "book"}),
         ("mergelib/suites/desk/digits.py", set()),
+        ("mergelib/suites/desk/spec.py", set()),
+        ("mergelib/suites/registry.py", set()),
         ("mergelib/suites/suite.py", {"suite", *EXPERTS, *NOTEBOOKS, "book"}),
         ("mergelib/models/configs/merge-vit-pico.json", {"suite", *EXPERTS, *NOTEBOOKS, "book"}),
         ("mergelib/study/execute.py", {*NOTEBOOKS, "book"}),
@@ -154,7 +156,7 @@ def test_outputs_counts_ids_and_kernel_of_a_notebook_are_not_content(tree):
         ("{scale: 0.5}", "{scale: 0.6}", {"second", "book"}),
         ("{pico: {scale: 0.5}}", "{pico: {scale: 0.5}, desk: {scale: 0.1}}", set()),
         ("# none", "# a comment", set()),
-        ("tasks: [digits", "parameters: {seed: 1}, tasks: [digits", {*EXPERTS, *NOTEBOOKS, "book"}),
+        ("suite: pico,", "suite: pico, parameters: {seed: 1},", {*EXPERTS, *NOTEBOOKS, "book"}),
     ],
 )
 def test_a_changed_parameter_reaches_its_notebook(tree, old, new, expected):

@@ -16,7 +16,7 @@ from mergelib.cache.storage import ROOT
 
 PROFILES = """
 profiles:
-  pico: {title: a copy, suite: pico, tasks: [digits, bars]}
+  pico: {title: a copy, suite: pico}
 notebooks:
   first:
   second: {needs: [first]}
@@ -95,7 +95,7 @@ def steps(text: str) -> list[str]:
     return sorted(done)
 
 
-ALL = sorted(["suite", "experts", "experts", "first", "second", "book"])
+ALL = sorted(["suite", "experts", "experts", "experts", "first", "second", "book"])
 
 
 def test_a_first_run_makes_everything_and_a_second_one_nothing(tree):

@@ -123,8 +123,8 @@ def test_a_notebook_without_parameters_is_refused(tmp_path):
 
 PROFILES = """
 profiles:
-  small: {title: t, suite: pico, tasks: [bars], parameters: {scale: 0.1}}
-  large: {title: t, suite: desk, tasks: [mnist]}
+  small: {title: t, suite: pico, parameters: {scale: 0.1}}
+  large: {title: t, suite: desk}
 notebooks:
   first:
   second:
@@ -160,7 +160,7 @@ def test_parameters_are_merged_from_general_to_particular(folder):
     "old, new, message",
     [
         ("scale: 0.4", "scael: 0.4", "unknown parameter 'scael' in second.ipynb; did you mean"),
-        ("tasks: [bars]", "taks: [bars]", "unknown field 'taks'.*did you mean 'tasks'"),
+        ("suite: pico", "siute: pico", "unknown field 'siute'.*did you mean 'suite'"),
         ("      small:", "      smal:", "unknown field 'smal'.*parameters of second"),
         ("needs: [first]", "needs: [third]", "'second' needs 'third'"),
         ("  first:", "  frist:", "names notebook 'frist', but frist.ipynb is missing"),
@@ -179,7 +179,7 @@ def test_a_profile_like_another_has_what_that_has(folder):
     text = PROFILES.replace("notebooks:\n", again + part + seed + "notebooks:\n", 1)
     (folder / "profiles.yaml").write_text(text)
     found = load_profile("again", folder)
-    assert (found.suite, found.tasks, found.title) == ("pico", ("bars",), "t")
+    assert (found.suite, found.title) == ("pico", "t")
     assert found.chapters["first"].parameters == {
         "profile": "again",
         "suite": "pico",

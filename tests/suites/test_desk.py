@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 
 from mergelib.suites.desk import (
-    GENERATORS,
-    SIZE,
     clocks,
     colours,
     digits,
@@ -20,8 +18,11 @@ from mergelib.suites.desk import (
     scripts,
     sheets,
 )
+from mergelib.suites.desk.spec import SPEC
 from mergelib.suites.desk.splits import COUNTS
+from mergelib.suites.desk.suite import GENERATORS
 
+SIZE = SPEC.size
 SMALL = {"train": 120, "val": 40, "test": 60}
 SPLITS = ("train", "val", "test")
 

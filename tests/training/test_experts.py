@@ -6,18 +6,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mergelib.models.base import base_file
 from mergelib.study.prepare import prepare_task
 from mergelib.study.profiles import load_profile
-from mergelib.suites import load_suite
-from mergelib.training import experts, finetune
+from mergelib.suites import load_suite, pico
+from mergelib.suites.bases import base_file
+from mergelib.training import experts
+
+
+def with_epochs(epochs):
+    return replace(pico.SPEC, recipe=replace(pico.SPEC.recipe, epochs=epochs))
 
 
 @pytest.fixture
 def suite(monkeypatch, tmp_path):
     monkeypatch.setenv("MERGELIB_CACHE", str(tmp_path))
-    quick = replace(finetune.RECIPES["pico"], epochs=1)
-    monkeypatch.setitem(finetune.RECIPES, "pico", quick)
+    monkeypatch.setattr(pico, "SPEC", with_epochs(1))
     return load_suite("pico")
 
 
@@ -33,9 +36,8 @@ def test_seed_recipe_and_head_decide_where_an_expert_lies(suite, monkeypatch):
     path = experts.expert_file(suite, "bars")
     assert experts.expert_file(suite, "bars", seed=1) != path
     assert experts.expert_file(suite, "spots") != path
-    longer = replace(finetune.RECIPES["pico"], epochs=2)
     with monkeypatch.context() as patch:
-        patch.setitem(finetune.RECIPES, "pico", longer)
+        patch.setattr(pico, "SPEC", with_epochs(2))
         assert experts.expert_file(suite, "bars") != path
     with monkeypatch.context() as patch:
         patch.setattr(experts, "suite_key", lambda name: "other pixels")
@@ -49,8 +51,10 @@ def test_seed_recipe_and_head_decide_where_an_expert_lies(suite, monkeypatch):
 def test_the_study_makes_the_experts_of_its_profiles_seed(suite):
     profile = replace(load_profile("pico"), seed=3)
     made = prepare_task(profile, "experts", "bars", say=lambda line: None)
-    assert made["expert"] == experts.expert_file(suite, "bars", seed=3).name
-    assert made["epochs"] == experts.training_history(suite, "bars", seed=3)
+    run = {"seed": 3, "device": "cpu", "precision": "float32"}
+    assert (profile.device, profile.precision) == ("cpu", "float32")
+    assert made["expert"] == experts.expert_file(suite, "bars", **run).name
+    assert made["epochs"] == experts.training_history(suite, "bars", **run)
 
 
 def test_heads_are_fitted_once_and_fit_their_tasks(suite, monkeypatch):

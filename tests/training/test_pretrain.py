@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from toys import write_parquet
 
-from mergelib.models.base import tower_state
 from mergelib.models.encoders import CONFIGS, build_encoder
+from mergelib.models.tower import tower_state
 from mergelib.training import pretrain as module
 from mergelib.training.export import export
 from mergelib.training.pretrain import Recipe, batch_at, pretrain, rate, smoothed_loss

@@ -1,17 +1,22 @@
 """The `desk` suite: the eight generators' images as a suite, with a key of what made them."""
 
+import importlib
 import importlib.metadata
 import warnings
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from joblib import Parallel, delayed
 
 from mergelib.cache import storage
-from mergelib.suites.desk import GENERATORS, SIZE
+from mergelib.suites.desk.spec import SPEC
 from mergelib.suites.suite import SPLITS, Split, Suite, Task
 
 SEED = 0
+GENERATORS: dict[str, ModuleType] = {
+    name: importlib.import_module(f"mergelib.suites.desk.{name}") for name in SPEC.tasks
+}
 PIXEL_SOURCES = (
     "numpy",
     "scipy",
@@ -24,9 +29,15 @@ PIXEL_SOURCES = (
 
 
 def key() -> str:
-    code = sorted(Path(__file__).parent.glob("*.py"))
+    code = [p for p in Path(__file__).parent.glob("*.py") if p.name != "spec.py"]
     versions = {name: importlib.metadata.version(name) for name in PIXEL_SOURCES}
-    return storage.key_of(code=storage.key_of_files(code), versions=versions, seed=SEED)
+    return storage.key_of(
+        code=storage.key_of_files(code),
+        versions=versions,
+        tasks=SPEC.tasks,
+        size=SPEC.size,
+        seed=SEED,
+    )
 
 
 def build() -> Suite:
@@ -35,11 +46,12 @@ def build() -> Suite:
         # A worker that has grown by its images is replaced by a fresh one; nothing is lost.
         warnings.filterwarnings("ignore", message="A worker stopped", category=UserWarning)
         parts = Parallel(n_jobs=-1)(delayed(_arrays)(name) for name in GENERATORS)
-    return Suite("desk", SIZE, dict(zip(GENERATORS, map(_task, GENERATORS, parts), strict=True)))
+    tasks = dict(zip(GENERATORS, map(_task, GENERATORS, parts), strict=True))
+    return Suite(SPEC.name, SPEC.size, tasks)
 
 
 def _arrays(name: str) -> dict:
-    return GENERATORS[name].build(SIZE, SEED)
+    return GENERATORS[name].build(SPEC.size, SEED)
 
 
 def _task(name: str, arrays: dict) -> Task:

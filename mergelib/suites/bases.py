@@ -1,0 +1,24 @@
+"""The base of a suite, by the suite's name."""
+
+from pathlib import Path
+
+import torch
+
+from mergelib.models.base import Base
+from mergelib.models.tower import load_tower, tower_file
+from mergelib.suites.spec import spec_of
+
+
+def base_of(suite: str) -> Base:
+    """What the suite's experts start from; ValueError for an unknown suite."""
+    return spec_of(suite).base
+
+
+def base_file(suite: str) -> Path:
+    """The suite's base as a safetensors file (written once, cached)."""
+    return tower_file(base_of(suite))
+
+
+def load_encoder(suite: str, file: Path | None = None, device="cpu") -> torch.nn.Module:
+    """The suite's encoder with the weights of `file` (default: its base), in float32."""
+    return load_tower(base_of(suite), file, device)
