@@ -22,17 +22,16 @@ import torch.nn.functional as F
 
 from mergelib.cache import storage
 from mergelib.evaluation import encode
-from mergelib.models.compute import mixed_precision
+from mergelib.models.compute import PRECISIONS, mixed_precision
 from mergelib.models.encoders import (
     DEFAULT_ARCHITECTURE,
     architecture_config,
     build_encoder,
 )
 from mergelib.models.inputs import Pixels
-from mergelib.suites.parquet import class_names, decode, load_rows
+from mergelib.suites.parquet import decode, load_rows
 from mergelib.training.augment import random_colour, random_sensor, random_view
-
-SOURCES = ("tiny_imagenet", "cifar100", "caltech101")
+from mergelib.training.labelled import SOURCES, LabelledImages, load_sources
 
 
 @dataclass(frozen=True)
@@ -50,40 +49,8 @@ class Recipe:
     warmup: int = 50_000
     drop_constant: float = 2 / 3
     drop_anneal: float = 1 / 3
+    precision: str = "auto"
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """uint8 images (N, 3, H, W), joint labels (N,), and the class range of each image's set."""
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    first: torch.Tensor
-    last: torch.Tensor
-
-    @property
-    def classes(self) -> int:
-        return int(self.last.max())
-
-    def take(self, index: torch.Tensor) -> "LabelledImages":
-        parts = (self.images, self.labels, self.first, self.last)
-        return LabelledImages(*(part[index] for part in parts))
-
-
-def load_sources(folder: Path, split: str, size: int) -> LabelledImages:
-    """Read the `SOURCES` of one split; labels are offset so that no two data sets share one."""
-    images, labels, first, last, offset = [], [], [], [], 0
-    for name in SOURCES:
-        rows = load_rows(folder / name, split)
-        pixels, y = decode(rows, size)
-        y = y + offset
-        images.append(pixels)
-        labels.append(y)
-        first.append(torch.full_like(y, offset))
-        offset += len(class_names(rows))
-        last.append(torch.full_like(y, offset))
-    return LabelledImages(*(torch.cat(parts) for parts in (images, labels, first, last)))
 
 
 class CosineClassifier(torch.nn.Module):
@@ -141,17 +108,17 @@ def optimisers(encoder, head, recipe: Recipe):
     return muon, adam
 
 
-def features(encoder, images: torch.Tensor) -> torch.Tensor:
+def features(encoder, images: torch.Tensor, precision: str = "auto") -> torch.Tensor:
     """Unit-length features (N, d) of uint8 images; leaves the encoder in training mode."""
-    out = F.normalize(encode(encoder, images), dim=1)
+    out = F.normalize(encode(encoder, images, precision=precision), dim=1)
     encoder.train()
     return out
 
 
-def held_out(encoder, head, test: LabelledImages, device) -> dict[str, float]:
+def held_out(run: "Run", test: LabelledImages) -> dict[str, float]:
     """Top-1 accuracy per source on its test split, classes of that source only."""
-    f = features(encoder, test.images)
-    logits = head(f, test.first.to(device), test.last.to(device)).cpu()
+    f = features(run.encoder, test.images, run.recipe.precision)
+    logits = run.head(f, test.first.to(run.device), test.last.to(run.device)).cpu()
     right = (logits.argmax(dim=1) == test.labels).float()
     starts = test.first.unique(sorted=True)
     return {
@@ -160,14 +127,15 @@ def held_out(encoder, head, test: LabelledImages, device) -> dict[str, float]:
     }
 
 
-def probe_accuracy(encoder, probe) -> float:
+def probe_accuracy(run: "Run", probe) -> float:
     """Test accuracy of a logistic regression on the frozen features of a set never seen."""
     from sklearn.linear_model import LogisticRegression
 
     (train_x, train_y), (test_x, test_y) = probe
     model = LogisticRegression(C=10.0, max_iter=300)
-    model.fit(features(encoder, train_x).cpu().numpy(), train_y)
-    return float(model.score(features(encoder, test_x).cpu().numpy(), test_y))
+    encoded = [features(run.encoder, x, run.recipe.precision) for x in (train_x, test_x)]
+    model.fit(encoded[0].cpu().numpy(), train_y)
+    return float(model.score(encoded[1].cpu().numpy(), test_y))
 
 
 class Run:
@@ -212,7 +180,7 @@ class Run:
         self.encoder.patch_dropout = dropout.train()
         arguments = Pixels(batch.images).prepare(self.device, change=partial(varied, generator))
         labels, first, last = (t.to(self.device) for t in (batch.labels, batch.first, batch.last))
-        with mixed_precision(self.device):
+        with mixed_precision(self.device, recipe.precision):
             f = self.encoder(*arguments)
         logits = self.head(f.float(), first, last)
         loss = smoothed_loss(logits, labels, first, last, recipe.label_smoothing)
@@ -274,7 +242,7 @@ def pretrain(data: Path, out: Path, recipe: Recipe, device: str, every: int = 10
 
 def record(run: Run, loss: float, test: LabelledImages, probe, log: Path) -> None:
     """Measure the run and append one line to its log."""
-    accuracy = held_out(run.encoder, run.head, test, run.device)
+    accuracy = held_out(run, test)
     line = {
         "samples": run.seen,
         "seconds": round(run.seconds, 1),
@@ -282,7 +250,7 @@ def record(run: Run, loss: float, test: LabelledImages, probe, log: Path) -> Non
         "patch_dropout": round(dropped(run.seen, run.recipe), 3),
         "train_loss": round(loss, 4),
         **{f"test_{name}": share for name, share in accuracy.items()},
-        "probe_cifar10": round(probe_accuracy(run.encoder, probe), 4),
+        "probe_cifar10": round(probe_accuracy(run, probe), 4),
     }
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
@@ -297,9 +265,15 @@ def main() -> None:
     parser.add_argument("--samples", type=float, default=Recipe.samples)
     parser.add_argument("--anneal", type=float, default=Recipe.anneal)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
-    recipe = Recipe(samples=int(options.samples), anneal=options.anneal, seed=options.seed)
+    recipe = Recipe(
+        samples=int(options.samples),
+        anneal=options.anneal,
+        precision=options.precision,
+        seed=options.seed,
+    )
     pretrain(options.data, options.out, recipe, options.device)
 
 
