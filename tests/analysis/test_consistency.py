@@ -229,7 +229,7 @@ def test_a_vector_of_zeros_has_no_direction_and_disturbs_nobody():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"limit": 0}, "limit must be at least 1 image a task, not 0"),
+        ({"limit": 0}, "limit must be at least 1 input a task, not 0"),
         ({"scale": float("nan")}, "scale must be finite, not nan"),
         ({"split": "dev"}, "unknown split 'dev'"),
         ({"tasks": ["spot"]}, "no task 'spot' among digits, bars, spots; did you mean 'spots'"),

@@ -44,10 +44,10 @@ def test_each_cell_is_the_disagreement_of_its_models(bench):
 def test_each_model_is_run_once_on_the_inputs_of_a_task(bench, monkeypatch, start, models):
     seen, real = [], planes.predict
 
-    def counting(encoder, head, images, weights):
+    def counting(encoder, head, images, weights, precision):
         vector = torch.cat([v.flatten() for v in weights.values() if v.is_floating_point()])
         seen.append((round(float(vector.double() @ vector.double()), 4), len(images), id(head)))
-        return real(encoder, head, images, weights)
+        return real(encoder, head, images, weights, precision=precision)
 
     monkeypatch.setattr(planes, "predict", counting)
     options = {"start": start, "stop": 1.5, "num": 3, "limit": 9}

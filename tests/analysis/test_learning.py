@@ -14,7 +14,6 @@ from toys import SHAPES, prepared, random_state, toy_bench
 
 from mergelib import Layout, merging
 from mergelib.adaptation import AdaMergingLearner, Adapted, adamerging, relaxed_mask
-from mergelib.adaptation.bench import parts_of
 from mergelib.analysis import adaptation, awd, comparison, geometry, masks
 from mergelib.analysis.published import published_curves
 from mergelib.merging.awd.report import Disentangled
@@ -24,7 +23,7 @@ from mergelib.workbench import Workbench
 @pytest.fixture(scope="module")
 def bench():
     parts, tv = toy_bench()
-    encoder, heads, suite = parts_of(parts)
+    encoder, heads, suite = parts
     return Workbench(suite, encoder, heads, tv)
 
 

@@ -67,7 +67,9 @@ def test_the_minimum_is_that_of_another_optimiser(toy):
 
 def test_minibatches_cover_every_image_once_a_round(toy, monkeypatch):
     seen, real = [], task_weights.features
-    monkeypatch.setattr(task_weights, "features", lambda b, v, i: seen.append(i) or real(b, v, i))
+    monkeypatch.setattr(
+        task_weights, "features", lambda b, v, i: seen.append(i.values) or real(b, v, i)
+    )
     task_weights.tuned_task_weights(toy, steps=6, batch=10, seed=3)
     for t, task in enumerate(toy.suite):
         rounds = [
@@ -109,7 +111,7 @@ def test_any_task_vectors_will_do(toy):
     [
         ({"steps": 0}, "steps must be at least 1, not 0"),
         ({"batch": 0}, "batch must be at least 1, not 0"),
-        ({"limit": 0}, "limit must be at least 1 image a task, not 0"),
+        ({"limit": 0}, "limit must be at least 1 input a task, not 0"),
         ({"start": [0.1, 0.2]}, "one number or 4"),
         ({"start": float("nan")}, "must be finite"),
     ],
