@@ -21,4 +21,5 @@ def test_kept_numbers_are_the_recorded_ones_with_their_origin(monkeypatch, tmp_p
     assert kept["numbers"] == {name: {"value": i + 0.5} for i, name in enumerate(names)}
     assert kept["provenance"]["suite"] == "pico"
     assert kept["provenance"]["parameters"][names[0]]["seed"] == 0
+    assert kept["provenance"]["number_format"] == "float32"
     assert kept["provenance"]["versions"]["torch"].startswith("2.")

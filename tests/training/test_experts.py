@@ -1,5 +1,6 @@
 """Heads and experts in the cache: made once, found again, remade when their origin changes."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -46,6 +47,32 @@ def test_seed_recipe_and_head_decide_where_an_expert_lies(suite, monkeypatch):
         patch.setattr(experts.keys, "versions", lambda: {"torch": "another"})
         assert experts.expert_file(suite, "bars") != path
     assert experts.expert_file(suite, "bars") == path
+
+
+def test_a_number_format_has_heads_and_experts_of_its_own(suite, monkeypatch):
+    def files(precision):
+        given = {"device": "cpu", "precision": precision}
+        return experts.heads_file(suite, **given), experts.expert_file(suite, "bars", **given)
+
+    single, half = files("float32"), files("bfloat16")
+    assert not {*single} & {*half}
+    # "auto" is the format that this machine has, so that a cache that moves never mixes them.
+    for fast, meant in ((True, half), (False, single)):
+        monkeypatch.setattr("mergelib.models.compute.bfloat16_is_fast", lambda device, f=fast: f)
+        assert files("auto") == meant
+    with pytest.raises(ValueError, match="unknown precision 'float16'.*did you mean 'bfloat16'"):
+        files("float16")
+
+
+def test_an_expert_is_trained_in_the_format_that_was_asked_for(suite):
+    weights = {}
+    for precision in ("float32", "bfloat16"):
+        run = {"device": "cpu", "precision": precision}
+        path = experts.train_expert(suite, "bars", **run)
+        weights[precision] = load_file(path)["conv1.weight"]
+        assert json.loads(path.with_suffix(".json").read_text())["recipe"]["precision"] == precision
+    assert not torch.equal(*weights.values())
+    assert torch.allclose(*weights.values(), atol=0.05)
 
 
 def test_the_study_makes_the_experts_of_its_profiles_seed(suite):
