@@ -22,7 +22,6 @@ from mergelib.models.compute import mixed_precision
 from mergelib.models.heads import Head
 from mergelib.models.inputs import CPU_BATCH, Inputs, as_inputs, joined
 from mergelib.suites.suite import Suite
-from mergelib.vectors.checkpoint import Checkpoint
 from mergelib.vectors.task_vectors import TaskVectors
 from mergelib.words import unknown
 
@@ -230,10 +229,11 @@ def complete(model: Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     own = dict(model.named_parameters(remove_duplicate=False))
     own |= dict(model.named_buffers(remove_duplicate=False))
-    for name in state:
-        if name not in own:
+    for name, tensor in state.items():
+        # A constant that a file holds and the model makes itself is no loss.
+        if name not in own and tensor.is_floating_point():
             raise KeyError(unknown("tensor", name, own, type(model).__name__))
-    given = {id(own[name]): tensor for name, tensor in state.items()}
+    given = {id(own[name]): tensor for name, tensor in state.items() if name in own}
     return {name: given.get(id(tensor), tensor.detach()) for name, tensor in own.items()}
 
 
@@ -247,7 +247,7 @@ def prepared(
     inputs that there are not; nothing has been computed then.
     """
     bench = as_bench(bench)
-    tv.layout.check(Checkpoint.of_state(bench.model.state_dict(), "the model"))
+    tv.layout.require_fits(bench.model)
     streams = bench.streams_of(tv.tasks, learning.split, learning.seed)
     if watching.every and watching.evaluate is None:
         watching = replace(watching, evaluate=evaluation_of(bench, tv))
