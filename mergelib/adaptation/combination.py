@@ -12,12 +12,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mergelib.vectors import passes
-from mergelib.vectors.layout import Layout
+from mergelib.vectors.groups import Groups, Tile
 from mergelib.vectors.task_vectors import TaskVectors
 
 GROUPS = {"task": "model", "tensor": "tensor", "block": "block"}
 WIDTH = 1 << 16  # nothing of K rows is kept, so a piece may be wider than in other passes
-Piece = tuple[int, slice]  # the number of a group and some columns of it
 
 
 class Combination:
@@ -30,10 +29,14 @@ class Combination:
     def __init__(self, tv: TaskVectors, by: str = "tensor") -> None:
         if by not in GROUPS:
             raise ValueError(f"by must be one of {', '.join(GROUPS)}, not {by!r}")
-        segments = tv.layout.segments(GROUPS[by])
         self.tv, self.by = tv, by
-        self.groups = tuple(segment.name for segment in segments)
-        self.pieces = pieces(tv.layout, tv.device, GROUPS[by])
+        self.sharing = Groups.of_layout(tv.layout, GROUPS[by])
+        self.pieces = self.sharing.pieces(tv.device, WIDTH)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of the n groups of tensors that share a λ."""
+        return self.sharing.names
 
     def __call__(
         self,
@@ -64,74 +67,57 @@ class Combination:
         return _Combine.apply(coefficients, mask, self, out, consume)
 
 
-def pieces(layout: Layout, device: torch.device, by: str) -> list[Piece]:
-    """(group, columns): slices that cover every group of a granularity, none in two groups."""
-    return [
-        (index, piece)
-        for index, segment in enumerate(layout.segments(by))
-        for place in segment.slices
-        for piece in passes.columns(place.stop - place.start, device, place.start, WIDTH)
-    ]
-
-
-def group_sums(values: Sequence[Tensor], some: Sequence[Piece], groups: int) -> Tensor:
-    """Of one value (…) a piece the sums over each group, (groups, …) float64."""
-    stacked = torch.stack(list(values)).double().cpu()
-    index = torch.tensor([group for group, _ in some])
-    return stacked.new_zeros(groups, *stacked.shape[1:]).index_add_(0, index, stacked)
-
-
 class _Combine(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, coefficients, mask, parts: Combination, out: Tensor, consume: bool) -> Tensor:
-        ctx.parts, ctx.consume = parts, consume
+    def forward(ctx, coefficients, mask, form: Combination, out: Tensor, consume: bool) -> Tensor:
+        ctx.form, ctx.consume = form, consume
         ctx.save_for_backward(coefficients, mask)
-        base, deltas = parts.tv.base, parts.tv.deltas
+        base, deltas = form.tv.base, form.tv.deltas
         # Detached, because whether gradients are recorded is a setting of each thread.
         columns, mask = coefficients.detach().T.contiguous(), _detached(mask)
 
-        def combine(batch: Sequence[Piece]) -> Iterator[None]:
+        def combine(batch: Sequence[Tile]) -> Iterator[None]:
             buffer = None if mask is None else base.new_empty(_widest(batch))
-            for group, piece in batch:
+            for tile in batch:
+                group, piece = tile.first, tile.columns
                 vectors, place = deltas[:, piece].T, out[piece]
                 if mask is None:
                     torch.addmv(base[piece], vectors, columns[group], out=place)
                 else:
-                    total = buffer[: piece.stop - piece.start]
+                    total = buffer[: tile.size]
                     torch.mv(vectors, columns[group], out=total)
                     torch.addcmul(base[piece], mask[piece], total, out=place)
                 yield
 
-        passes.run(combine, parts.pieces, base.device)
+        passes.run(combine, form.pieces, base.device)
         return out.detach()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple:
         coefficients, mask = map(_detached, ctx.saved_tensors)
-        parts, (wanted, mask_wanted) = ctx.parts, ctx.needs_input_grad[:2]
-        deltas, groups = parts.tv.deltas, coefficients.shape[1]
-        columns = coefficients.T.contiguous()
+        form, (wanted, mask_wanted) = ctx.form, ctx.needs_input_grad[:2]
+        deltas, columns = form.tv.deltas, coefficients.T.contiguous()
         mask_gradient = None
         if mask_wanted:  # the gradient of λ needs the upstream one as it is
             mask_gradient = gradient if ctx.consume and not wanted else torch.empty_like(mask)
 
-        def products(batch: Sequence[Piece]) -> Iterator[Tensor | None]:
+        def products(batch: Sequence[Tile]) -> Iterator[Tensor | None]:
             buffer = gradient.new_empty(_widest(batch))
-            for group, piece in batch:
+            for tile in batch:
+                piece, room = tile.columns, buffer[: tile.size]
                 vectors, upstream = deltas[:, piece], gradient[piece]
-                room = buffer[: piece.stop - piece.start]
                 if mask_wanted:
-                    torch.mv(vectors.T, columns[group], out=room)
+                    torch.mv(vectors.T, columns[tile.first], out=room)
                     torch.mul(room, upstream, out=mask_gradient[piece])
                 if mask is not None and wanted:
                     upstream = torch.mul(upstream, mask[piece], out=room)
-                yield torch.mv(vectors, upstream) if wanted else None
+                yield torch.mv(vectors, upstream).unsqueeze(0) if wanted else None
 
-        found = passes.run(products, parts.pieces, gradient.device)
+        found = passes.run(products, form.pieces, gradient.device)
         if not wanted:
             return None, mask_gradient, None, None, None
-        sums = group_sums(found, parts.pieces, groups).T.contiguous()
+        sums = form.sharing.total(form.pieces, found).T.contiguous()
         return sums.to(coefficients), mask_gradient, None, None, None
 
 
@@ -139,5 +125,5 @@ def _detached(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.detach()
 
 
-def _widest(batch: Sequence[Piece]) -> int:
-    return max(piece.stop - piece.start for _, piece in batch)
+def _widest(batch: Sequence[Tile]) -> int:
+    return max(tile.size for tile in batch)

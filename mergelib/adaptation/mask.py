@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mergelib.adaptation.combination import Piece, group_sums, pieces
+from mergelib.adaptation import combination
 from mergelib.vectors import passes
+from mergelib.vectors.groups import Groups, Tile
 from mergelib.vectors.layout import Layout
 
 KINDS = ("sample", "expected", "binary")
@@ -90,17 +91,19 @@ def deployed_mask(
 @torch.no_grad()
 def divide_by_means(mask: Tensor, layout: Layout) -> Tensor:
     """`mask` (P,) divided by its mean over each tensor; tensors whose mean is 0 stay 0."""
-    parts = pieces(layout, mask.device, "tensor")
-    sums = passes.run(lambda some: (mask[p].sum() for _, p in some), parts, mask.device)
-    means = _means(sums, parts, layout)
+    tensors, pieces = _tensors(layout, mask.device)
+    sums = passes.run(
+        lambda batch: (mask[tile.columns].sum().view(1) for tile in batch), pieces, mask.device
+    )
+    means = _means(sums, tensors, pieces)
     divided = torch.empty_like(mask)
 
-    def divide(some: Sequence[Piece]) -> Iterator[None]:
-        for group, piece in some:
-            torch.div(mask[piece], means[group], out=divided[piece])
+    def divide(batch: Sequence[Tile]) -> Iterator[None]:
+        for tile in batch:
+            torch.div(mask[tile.columns], means[tile.first], out=divided[tile.columns])
             yield
 
-    passes.run(divide, parts, mask.device)
+    passes.run(divide, pieces, mask.device)
     return divided
 
 
@@ -116,27 +119,27 @@ class _RelaxedMask(torch.autograd.Function):
         consume: bool,
     ) -> Tensor:
         x, mask = logits.detach(), out.detach()
-        parts = pieces(layout, x.device, "tensor")
+        tensors, pieces = _tensors(layout, x.device)
 
-        def draw(some: Sequence[tuple[int, Piece]]) -> Iterator[Tensor]:
-            buffer = _buffer(x, [piece for _, piece in some])
-            for number, (_, piece) in some:
-                noise = buffer[: piece.stop - piece.start]
+        def draw(batch: Sequence[tuple[int, Tile]]) -> Iterator[Tensor]:
+            buffer = _buffer(x, [tile for _, tile in batch])
+            for number, tile in batch:
+                noise = buffer[: tile.size]
                 _uniform(noise, seed, number).logit_()
-                m = torch.add(x[piece], noise, out=mask[piece]).div_(temperature).sigmoid_()
-                yield m.sum()
+                m = torch.add(x[tile.columns], noise, out=mask[tile.columns])
+                yield m.div_(temperature).sigmoid_().sum().view(1)
 
-        sums = passes.run(draw, list(enumerate(parts)), x.device)
-        means = _means(sums, parts, layout)
+        sums = passes.run(draw, list(enumerate(pieces)), x.device)
+        means = _means(sums, tensors, pieces)
 
-        def divide(some: Sequence[Piece]) -> Iterator[None]:
-            for group, piece in some:
-                mask[piece].div_(means[group])
+        def divide(batch: Sequence[Tile]) -> Iterator[None]:
+            for tile in batch:
+                mask[tile.columns].div_(means[tile.first])
                 yield
 
-        passes.run(divide, parts, x.device)
-        ctx.layout, ctx.temperature, ctx.parts, ctx.means = layout, temperature, parts, means
-        ctx.consume = consume
+        passes.run(divide, pieces, x.device)
+        ctx.tensors, ctx.pieces, ctx.means = tensors, pieces, means
+        ctx.temperature, ctx.consume = temperature, consume
         ctx.save_for_backward(mask)
         return mask
 
@@ -144,26 +147,35 @@ class _RelaxedMask(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple:
         """∂L/∂x_p = (g_p − mean_tensor(g ⊙ r)) r_p (1 − m_p) / T, with m = r · mean(m)."""
-        (mask,), layout, parts = ctx.saved_tensors, ctx.layout, ctx.parts
+        (mask,), pieces = ctx.saved_tensors, ctx.pieces
         mask, upstream = mask.detach(), gradient.detach()
-        dots = passes.run(
-            lambda some: (torch.dot(upstream[p], mask[p]) for _, p in some), parts, mask.device
-        )
-        counts = torch.tensor(layout.sizes)
-        common = group_sums(dots, parts, len(counts)) / counts.clamp_min(1)
-        common, found = common.tolist(), upstream if ctx.consume else torch.empty_like(mask)
 
-        def differentiate(some: Sequence[Piece]) -> Iterator[None]:
-            buffer = _buffer(mask, some)
-            for group, piece in some:
-                r, left = mask[piece], buffer[: piece.stop - piece.start]
-                torch.mul(r, -ctx.means[group], out=left).add_(1).mul_(r)
-                out = torch.sub(upstream[piece], common[group], out=found[piece])
+        def products(batch: Sequence[Tile]) -> Iterator[Tensor]:
+            for tile in batch:
+                yield torch.dot(upstream[tile.columns], mask[tile.columns]).view(1)
+
+        dots = passes.run(products, pieces, mask.device)
+        common = (ctx.tensors.total(pieces, dots) / ctx.tensors.sizes.clamp_min(1)).tolist()
+        found = upstream if ctx.consume else torch.empty_like(mask)
+
+        def differentiate(batch: Sequence[Tile]) -> Iterator[None]:
+            buffer = _buffer(mask, batch)
+            for tile in batch:
+                piece, left = tile.columns, buffer[: tile.size]
+                r = mask[piece]
+                torch.mul(r, -ctx.means[tile.first], out=left).add_(1).mul_(r)
+                out = torch.sub(upstream[piece], common[tile.first], out=found[piece])
                 out.mul_(left).div_(ctx.temperature)
                 yield
 
-        passes.run(differentiate, parts, mask.device)
+        passes.run(differentiate, pieces, mask.device)
         return found, None, None, None, None, None
+
+
+def _tensors(layout: Layout, device: torch.device) -> tuple[Groups, list[Tile]]:
+    """One group a tensor, and their pieces."""
+    tensors = Groups.of_layout(layout, "tensor")
+    return tensors, tensors.pieces(device, combination.WIDTH)
 
 
 def _uniform(out: Tensor, seed: int, number: int) -> Tensor:
@@ -176,16 +188,14 @@ def _uniform(out: Tensor, seed: int, number: int) -> Tensor:
     return out.clamp_min_(_SMALLEST)
 
 
-def _buffer(like: Tensor, some: Sequence[Piece]) -> Tensor:
-    return like.new_empty(max(piece.stop - piece.start for _, piece in some))
+def _buffer(like: Tensor, batch: Sequence[Tile]) -> Tensor:
+    return like.new_empty(max(tile.size for tile in batch))
 
 
-def _means(sums: Sequence[Tensor], parts: Sequence[Piece], layout: Layout) -> list[float]:
+def _means(sums: Sequence[Tensor], tensors: Groups, pieces: Sequence[Tile]) -> list[float]:
     """Mean of each tensor, at least the smallest normal number, so that one can divide by it."""
-    counts = torch.tensor(layout.sizes)
-    totals = group_sums(sums, parts, len(counts))
-    smallest = torch.finfo(sums[0].dtype).tiny
-    return (totals / counts.clamp_min(1)).clamp_min(smallest).tolist()
+    means = tensors.total(pieces, sums) / tensors.sizes.clamp_min(1)
+    return means.clamp_min(torch.finfo(sums[0].dtype).tiny).tolist()
 
 
 def _expectations(temperature: float) -> Tensor:

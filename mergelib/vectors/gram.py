@@ -33,13 +33,15 @@ def group_gram(deltas: Tensor, groups: Groups, minus: Tensor | None = None) -> T
             yield part @ part.mT
 
     pieces = groups.pieces(device)
-    products = [part.cpu() for part in passes.run(products, pieces, device)]
-    result = groups.total(pieces, products)
+    result = groups.total(pieces, passes.run(products, pieces, device))
     return ((result + result.mT) / 2).to(device)
 
 
 def group_products(deltas: Tensor, vector: Tensor, groups: Groups) -> tuple[Tensor, Tensor]:
-    """⟨deltas_k, vector⟩ (n, K) and ⟨vector, vector⟩ (n,) in each group, float64; one pass."""
+    """⟨deltas_k, vector⟩ (n, K) and ⟨vector, vector⟩ (n,) in each group; one pass.
+
+    float64 and, on whatever device the vectors are, on the CPU.
+    """
 
     def products(batch: Sequence[Tile]) -> Iterator[tuple[Tensor, Tensor]]:
         read = TileReader(deltas, batch)

@@ -79,16 +79,21 @@ class Groups:
         counts = [torch.full((t.rows,), t.size // t.rows) for t in self.tiles]
         return self.total(self.tiles, counts)
 
-    def pieces(self, device: torch.device) -> list[Tile]:
-        """The tiles cut to pieces as wide as the device likes."""
-        return [piece for tile in self.tiles for piece in _cut(tile, passes.width(device))]
+    def pieces(self, device: torch.device, cpu_width: int = passes.CPU_WIDTH) -> list[Tile]:
+        """The tiles cut to pieces as wide as the device likes: `cpu_width` columns on the CPU."""
+        width = passes.width(device, cpu_width)
+        return [piece for tile in self.tiles for piece in _cut(tile, width)]
 
     def total(self, pieces: Sequence[Tile], parts: Iterable[Tensor]) -> Tensor:
-        """Σ over the pieces of a group of what was computed for it: parts (rows, …) → (n, …)."""
-        joined = torch.cat(list(parts))
+        """Σ over the pieces of a group of what was computed for it: parts (rows, …) → (n, …).
+
+        Floating numbers are added in float64. On the CPU, in the order of the pieces: a graphics
+        card adds in an order that differs from time to time.
+        """
+        joined = torch.cat(list(parts)).cpu()
+        joined = joined.double() if joined.is_floating_point() else joined
         index = torch.cat([torch.arange(t.first, t.first + t.rows) for t in pieces])
-        result = joined.new_zeros(len(self), *joined.shape[1:])
-        return result.index_add_(0, index.to(joined.device), joined)
+        return joined.new_zeros(len(self), *joined.shape[1:]).index_add_(0, index, joined)
 
 
 def _cut(tile: Tile, width: int) -> Iterator[Tile]:
