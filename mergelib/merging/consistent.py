@@ -23,8 +23,8 @@ from mergelib.vectors.gram import group_gram
 from mergelib.vectors.groups import Groups, Tile
 from mergelib.vectors.task_vectors import TaskVectors
 
-# Directions in which the unit task vectors of a group are this close to dependent, as a share of
-# the largest eigenvalue of their cosines, are rounding errors of float32 weights.
+# Eigenvalues of the matrix of cosines that are a smaller share of the largest one than this are
+# rounding errors of float32 weights.
 DEPENDENT = 1e-6
 
 

@@ -16,8 +16,8 @@ WITH_ROWS = (*GRANULARITIES, "row")
 
 
 class Tile(NamedTuple):
-    """`rows` consecutive groups, from number `first` on, of equally many coordinates each, that
-    lie one after the other in `columns`. With rows = 1 it may be a part of the group."""
+    """`columns` of the flat vector that hold `rows` groups of the same size, one after the other;
+    `first` is the number of the first. With rows = 1 they may be a part of that group only."""
 
     first: int
     rows: int
@@ -97,6 +97,7 @@ class Groups:
 
 
 def _cut(tile: Tile, width: int) -> Iterator[Tile]:
+    """Tiles of at most `width` columns: of as many whole groups, or of a part of one."""
     row = tile.size // tile.rows
     at_once = max(1, width // max(row, 1))
     for i in range(0, tile.rows, at_once):

@@ -1,4 +1,5 @@
-"""Adaptive Weight Disentanglement: the method, its exact solver, and the published descent."""
+"""Adaptive Weight Disentanglement: the method, its exact solver, and the descent
+that others use for it."""
 
 from mergelib.merging.awd.solve import awd, awd_objective, awd_task_arithmetic
 

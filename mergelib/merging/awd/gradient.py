@@ -1,7 +1,8 @@
-"""AWD as it was reported: gradient descent from δ = 0 on all P numbers.
+"""AWD by gradient descent on all P numbers of δ, from δ = 0: the way in which others report it.
 
-Only for comparison: a step costs about as much as the whole of the exact solver, and plain
-gradient descent does not leave the span of the task vectors, where the exact solver looks.
+Here for comparison. One of its hundreds of steps costs about as much as the whole exact solver
+(mergelib.merging.awd.solve), and plain gradient descent does not leave the span of the task
+vectors, over which the exact solver minimises anyway.
 """
 
 import math
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mergelib.merging.awd.newton import pair_weights
+from mergelib.merging.awd.objective import cosines_of, pair_weights, value
 from mergelib.vectors import passes
 from mergelib.vectors.gram import TileReader, row_products
 from mergelib.vectors.groups import Groups, Tile
@@ -31,7 +32,8 @@ class Descent(NamedTuple):
 
 
 class Slope(NamedTuple):
-    """∇f = Σ_k a_k τ_k + b δ in each group: a (n, K) and b (n,); f's value (n,)."""
+    """∇f = Σ_k a_k τ_k + b δ in each group: `of_tasks` is a (n, K), `of_redundant` is b (n,);
+    `value` is f (n,)."""
 
     of_tasks: Tensor
     of_redundant: Tensor
@@ -48,16 +50,15 @@ def slope(gram: Tensor, products: Tensor, squares: Tensor, alpha: float) -> Slop
     At δ = 0, where ‖δ‖ has no gradient, the last term is left out.
     """
     inner = gram - products.unsqueeze(-1) - products.unsqueeze(-2) + squares[:, None, None]
-    norms = inner.diagonal(dim1=-2, dim2=-1).clamp_min(torch.finfo(gram.dtype).tiny).sqrt()
+    cosines, norms = cosines_of(inner)
     lengths = norms.unsqueeze(-1) * norms.unsqueeze(-2)
-    cosines = inner / lengths
     weights = pair_weights(gram.diagonal(dim1=-2, dim2=-1).unsqueeze(-1))
     length = squares.clamp_min(0).sqrt()
-    value = (weights * cosines.abs()).sum((-1, -2)) + alpha * length
     signed = weights * cosines.sign()
     along = -2 * (signed * (1 / lengths - cosines / norms.unsqueeze(-1) ** 2)).sum(-1)
     shrink = torch.where(length > 0, alpha / length, 0.0)
-    return Slope(along, shrink - along.sum(-1), value)
+    f = value(weights, cosines.abs(), alpha, length)
+    return Slope(along, shrink - along.sum(-1), f)
 
 
 def descend(
@@ -112,7 +113,7 @@ def descend(
                 yield row_products(part, place[0].double())
 
         across, lengths = zip(*passes.run(move, pieces, deltas.device), strict=True)
-        products, squares = (groups.total(pieces, x).cpu() for x in (across, lengths))
+        products, squares = (groups.total(pieces, x) for x in (across, lengths))
         now = slope(gram, products, squares, alpha)
         trajectory.append(now.value)
     return Descent(state[0], products, squares, torch.stack(trajectory))

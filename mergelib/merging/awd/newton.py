@@ -1,9 +1,10 @@
-"""From one point down to the next minimum of AWD's objective (mergelib.merging.awd.search).
+"""Newton's method on AWD's objective: from one start down to one local minimum.
 
     f(z) = mean_{i≠j} |cos(t_i − z, t_j − z)| + α ‖z‖₂
 
-has kinks, and its minima like to lie on several at once. |·| and ‖·‖ are replaced by √(x² + ε²),
-and ε goes to zero while damped Newton steps follow the minimum, many problems side by side.
+has kinks where a cosine is zero, and its minima often lie on several kinks at once. So |·| and ‖·‖
+are replaced by √(x² + ε²), and ε goes to zero while damped Newton steps follow the minimum. Many
+problems are solved side by side; mergelib.merging.awd.search chooses the starts.
 """
 
 from collections.abc import Callable
@@ -13,26 +14,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mergelib.merging.awd.objective import pair_weights, value
+
 _SETTLED = 0.002  # times ε and f: what a step should gain before ε gets smaller
 _NEAREST = 1e-6  # of a point's length
 _TINY = 1e-150
 
 
-def pair_weights(points: Tensor) -> Tensor:
-    """1 / (number of pairs i ≠ j) for pairs of points that are not zero, else 0. (n, K, K).
-
-    A zero point is a task that leaves this group of weights alone: it has no direction.
-    """
-    present = (points != 0).any(-1).to(points.dtype)
-    pairs = present.unsqueeze(-1) * present.unsqueeze(-2)
-    pairs = pairs - torch.diag_embed(present)
-    return pairs / pairs.sum((-1, -2), keepdim=True).clamp_min(1)
-
-
 def objective(points: Tensor, z: Tensor, alpha: Tensor) -> Tensor:
     """f(z) of each problem: points (n, K, D), z (n, D), alpha (n,); (n,) float64."""
     cosines, _, _ = cosines_from(points, z)
-    return (pair_weights(points) * cosines.abs()).sum((-1, -2)) + alpha * z.norm(dim=-1)
+    return value(pair_weights(points), cosines.abs(), alpha, z.norm(dim=-1))
 
 
 class Problems(NamedTuple):
@@ -76,7 +68,7 @@ def smoothed(problems: Problems, z: Tensor, eps: Tensor, dual: Tensor | None = N
     """
     points, alpha, _, weights = problems
     c, u, p = cosines_from(points, z)
-    value, phi, radius = _value(problems, z, c, eps)
+    f, phi, radius = _value(problems, z, c, eps)
     slope = weights * c / phi
     bend = (
         weights * eps[:, None, None] ** 2 / phi**3
@@ -99,7 +91,7 @@ def smoothed(problems: Problems, z: Tensor, eps: Tensor, dual: Tensor | None = N
     outer = z.unsqueeze(-1) * z.unsqueeze(-2)
     hessian = hessian - (alpha / radius**3)[:, None, None] * outer
     hessian.diagonal(dim1=-2, dim2=-1).add_((2 * kappa + alpha / radius).unsqueeze(-1))
-    return Smoothed(value, gradient, hessian, c, phi, towards, bend)
+    return Smoothed(f, gradient, hessian, c, phi, towards, bend)
 
 
 def descend(
@@ -200,7 +192,7 @@ def _value(
     square = eps.square()
     phi = (cosines.square() + square[:, None, None]).sqrt()
     radius = (z.square().sum(-1) + square).sqrt()
-    return (problems.weights * phi).sum((-1, -2)) + problems.alpha * radius, phi, radius
+    return value(problems.weights, phi, problems.alpha, radius), phi, radius
 
 
 @cache

@@ -1,17 +1,19 @@
-"""The point from which K given points are seen at right angles, as nearly as its distance allows.
+"""The search for the least minimum of AWD's objective, over many problems at once.
 
-Minimise over z, for many groups of points at once,
+A problem is K points t_i in K + 1 coordinates (mergelib.merging.awd.span), and asks for the z that
+minimises
 
-    f(z) = mean_{i≠j} |cos(t_i − z, t_j − z)| + α ‖z‖₂ .
+    f(z) = mean_{i≠j} |cos(t_i − z, t_j − z)| + α ‖z‖₂ :
 
-This is the problem of Adaptive Weight Disentanglement (mergelib.merging.awd.solve) in the at most
-K + 1 coordinates that it really has. f has many local minima, so descents (newton) start from many
-places. What is returned is judged by f itself, with its kinks.
+a place near zero from which the points are seen nearly at right angles to each other. f has many
+local minima, so Newton's method (mergelib.merging.awd.newton) is started from many places. It
+descends on a smoothed f; its ends are compared by f itself.
 
-A minimum lies where some of the cosines are zero, and beside the best such pattern there is often
-a slightly worse one whose basin, once f is smoothed, holds all of both. So after a search from far
-apart with much smoothing, which finds the region, the search hops: it starts again around the best
-end with hardly any smoothing, a few times, and so meets the patterns beside it.
+At a minimum some of the cosines are zero. Two minima with different cosines at zero may lie so
+close together that a smoothed f has only one valley for both, and that may lead to the worse of
+the two. So there are two stages. The first starts from places far apart, with much smoothing, and
+finds the region of the best minimum. The second starts from places around the best end so far,
+with hardly any smoothing, and finds the other minima there; it is repeated a few times.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,14 +31,15 @@ from mergelib.merging.awd.newton import (
 )
 from mergelib.vectors import passes
 
-STARTS = 24
-HOPS = 3
-AROUND = 16  # starts of a hop, around the best end so far
-QUICK = 4
-KEPT = 6  # starts that go on after the first look
-_LOOK_STEPS, _END = 30, (1e-9, 200)  # at most, and the last ε
-_FIRST_EPS = (0.3, 0.1, 0.03, 0.01)  # in turn: what is smoothed more ends elsewhere
-_HOP_EPS = (1e-3,)  # from 0.01 on, all starts around an end come back to it
+STARTS = 24  # of the first stage
+QUICK = 4  # the same of a quick search
+HOPS = 3  # how often the second stage is done
+AROUND = 16  # its starts, around the best end so far
+KEPT = 6  # the most promising starts of a stage, from which a descent goes on to its end
+_LOOK_STEPS = 30  # at most so many steps before the most promising starts are chosen
+_END = (1e-9, 200)  # the last ε, and the largest number of steps, of those that go on
+_FIRST_EPS = (0.3, 0.1, 0.03, 0.01)  # the first ε of the starts, in turn: each leads elsewhere
+_HOP_EPS = (1e-3,)  # with 0.01 or more, all starts around an end come back to it
 _SAME = 0.01  # of the distance to the nearest point: ends closer than this are one
 _AT_ONCE = 512  # problems × starts, so that the temporaries fit a core's cache
 _TINY = 1e-150
@@ -63,7 +66,8 @@ def minimise(
         for part in parts:
             yield _minimise_some(problems.each(lambda x, part=part: x[part]), quick)
 
-    # Of a quick search most steps are those of the one start that goes on after the look.
+    # A quick search counts as one start a problem: only one goes on to its end, which takes most
+    # of the steps.
     width = _AT_ONCE if quick else _AT_ONCE // STARTS
     parts = passes.columns(len(points), points.device, cpu_width=width)
     found = passes.run(work, parts, points.device, small=True)
@@ -87,11 +91,12 @@ def _minimise_some(problems: Problems, quick: bool) -> tuple[Tensor, Tensor]:
 def _look_and_follow(
     problems: Problems, starts: Tensor, kept: int, first_eps: Sequence[float], known: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """From starts (n, S, D), each with one of `first_eps` in turn, down to the least of them, and
-    from the most promising to the ends (n, kept, D); steps (n,).
+    """One stage: a few steps from each of the starts (n, S, D), then on to the end from the `kept`
+    lowest of them. The ends (n, kept, D) and steps (n,).
 
-    Those that come to a place that is `known` (n, any number, D), or to that of a more promising
-    one, stop there.
+    Start s begins with the ε that is number s of `first_eps`, counted round and round; in the few
+    steps ε falls to the least of `first_eps`, after that to the last ε. A start that has come to
+    a place that is `known` (n, any number, D), or to that of a lower one, goes no further.
     """
     count, floor = starts.shape[1], min(first_eps)
     eps = starts.new_tensor(first_eps).repeat(-(-count // len(first_eps)))[:count]
@@ -111,8 +116,8 @@ def _look_and_follow(
 def _from_each(
     problems: Problems, z: Tensor, where: Tensor, eps: Tensor, floor: float, limit: int
 ) -> tuple[Tensor, Tensor]:
-    """Descend from each of S starts z (n, S, D), with its own eps (S,) to begin with, `where`
-    (n, S) it is so; the same shape, and steps (n,) in all."""
+    """Descend from those of the S starts z (n, S, D) that `where` (n, S) names; eps (S,) is the
+    first ε of each. The ends (n, S, D), the other starts as they were, and steps (n,) in all."""
     n, count = where.shape
     rows = where.flatten().nonzero().squeeze(1)
     found, steps = z.flatten(0, 1).clone(), torch.zeros(n * count, dtype=torch.long)

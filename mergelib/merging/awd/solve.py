@@ -1,4 +1,5 @@
-"""Adaptive Weight Disentanglement: take from all task vectors what makes them lean on each other.
+"""Adaptive Weight Disentanglement: subtract one vector from all task vectors, so that they become
+nearly orthogonal to each other.
 
 Xiong et al. 2024, "Multi-Task Model Merging via Adaptive Weight Disentanglement": each τ_k is the
 sum of a redundant vector δ, the same for all tasks, and a disentangled one, τ̃_k = τ_k − δ. δ
@@ -6,11 +7,10 @@ minimises
 
     f(δ) = mean_{i≠j} |cos(τ_i − δ, τ_j − δ)| + α ‖δ‖₂ .
 
-f depends on δ only through ⟨δ, τ_k⟩ and ‖δ‖. So δ may be replaced by its part in
-span{τ_1 … τ_K} plus a multiple of one direction orthogonal to it, of the same length as the rest:
-K + 1 numbers, in which f is known from the Gram matrix. The exact solver is a pass over the K×P
-numbers for the Gram matrix, a problem in K + 1 coordinates (mergelib.merging.awd.search) and
-a pass to write τ − δ.
+f depends on δ only through ⟨δ, τ_k⟩ and ‖δ‖. So of δ only its part in span{τ_1 … τ_K} and the
+length of the rest matter: K + 1 numbers, in which f is known from the Gram matrix. The exact solver
+is a pass over the K×P numbers for the Gram matrix, a search in K + 1 coordinates
+(mergelib.merging.awd.search) and a pass to write τ − δ.
 """
 
 import math
@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from mergelib.merging.awd.gradient import descend
-from mergelib.merging.awd.newton import objective, pair_weights
+from mergelib.merging.awd.newton import objective
+from mergelib.merging.awd.objective import cosines_of, pair_weights, value
 from mergelib.merging.awd.report import Disentangled, Report
 from mergelib.merging.awd.search import minimise
 from mergelib.merging.awd.span import Span
@@ -73,13 +74,14 @@ def awd(
     solver="exact" finds the minimum over the span of the task vectors. within_span=False allows
     the direction outside it too, which lowers f where cosines are negative: any direction
     orthogonal to all task vectors is as good as any other there, so a random one (`seed`) is
-    taken, and it is noise to the model. The report gives both minima in either case. f has many
-    local minima, which the search meets from many starts and then from more around the best; from
-    few, and none around, where there are more than two thousand groups. No search of this kind
-    is sure to meet the least of them.
+    taken, and it is noise to the model. The report gives both minima in either case.
 
-    solver="descent" is the recipe as others report it: from δ = 0, `steps` steps of gradient
-    descent (optimiser="gd" or "adam") with step size `lr` on all P numbers.
+    f has many local minima. The search descends from many places, and then from more around the
+    best end; where there are more than two thousand groups, only from a few places. No search of
+    this kind is certain to find the least minimum.
+
+    solver="descent" is the way in which others report the method: from δ = 0, `steps` steps of
+    gradient descent (optimiser="gd" or "adam") with step size `lr` on all P numbers.
 
     α is not free of scale: ‖δ‖ is measured in the units of the weights, in each group by itself.
 
@@ -136,13 +138,11 @@ def awd_objective(
     if redundant.shape != tv.base.shape:
         raise ValueError(f"δ must be of shape {tuple(tv.base.shape)}, not {tuple(redundant.shape)}")
     groups = Groups.of_layout(tv.layout, granularity)
-    gram = group_gram(tv.deltas, groups, minus=redundant).cpu()
-    norms = gram.diagonal(dim1=-2, dim2=-1).sqrt()
-    lengths = (norms.unsqueeze(-1) * norms.unsqueeze(-2)).clamp_min(torch.finfo(gram.dtype).tiny)
+    cosines, _ = cosines_of(group_gram(tv.deltas, groups, minus=redundant).cpu())
     own = group_gram(tv.deltas, groups).cpu().diagonal(dim1=-2, dim2=-1)
     weights = pair_weights(own.unsqueeze(-1))
     squares = group_gram(redundant.unsqueeze(0), groups).cpu()[:, 0, 0]
-    values = (weights * (gram / lengths).abs()).sum((-1, -2)) + alpha * squares.sqrt()
+    values = value(weights, cosines.abs(), alpha, squares.sqrt())
     return values.item() if granularity == "model" else values
 
 
@@ -169,7 +169,7 @@ def _exact(
         return *_take(tv.deltas, groups, coefficients), details
     noise = torch.randn(tv.layout.size, generator=torch.Generator().manual_seed(seed))
     noise = noise.to(tv.base)
-    products, squares = (x.cpu() for x in group_products(tv.deltas, noise, groups))
+    products, squares = group_products(tv.deltas, noise, groups)
     shadow = span.project(products)
     length = (squares - (shadow * products).sum(-1)).clamp_min(0).sqrt()
     share = torch.where(outside > 0, outside / length, 0.0)

@@ -1,4 +1,4 @@
-"""Coordinates of K task vectors: what their Gram matrix alone says about them."""
+"""K task vectors as points in K + 1 coordinates, from their inner products alone."""
 
 from typing import NamedTuple
 
