@@ -1,6 +1,6 @@
 """Merged tensors in a module: whether they fit it, and its complete state with them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -50,27 +50,32 @@ def require_fits(layout: "Layout", module: torch.nn.Module) -> None:
 
 def state_for(layout: "Layout", module: torch.nn.Module, vector: Tensor) -> dict[str, Tensor]:
     """See Layout.state_for."""
+    layout.require_size(vector)
+    return complete(module, layout.split(vector), layout.source)
+
+
+def complete(
+    module: torch.nn.Module, tensors: Mapping[str, Tensor], source: str = "the weights"
+) -> dict[str, Tensor]:
+    """The module's complete state with some floating tensors of one type, as Layout.state_for
+    makes it of the merged ones. Raises CheckpointError for a name that the module does not have."""
     parameters = dict(module.named_parameters(remove_duplicate=False))
     own = parameters | dict(module.named_buffers(remove_duplicate=False))
-    absent = [name for name in layout.names if name not in own]
+    absent = [name for name in tensors if name not in own]
     if absent:
-        raise CheckpointError(
-            f"tensor {and_more(absent)} of {layout.source} is missing from the model"
-        )
-    layout.require_size(vector)
-    merged = layout.split(vector)
+        raise CheckpointError(f"tensor {and_more(absent)} of {source} is missing from the model")
     tied: dict[object, list[Tensor]] = {}
-    for name, tensor in merged.items():
+    for name, tensor in tensors.items():
         # Operations that take buffers (running means) refuse those that ask for a gradient.
         tensor = tensor if name in parameters else tensor.detach()
         tied.setdefault(_memory(own[name]), []).append(tensor)
     # One tensor for all names of a tied parameter: functional_call insists on it.
-    shared = {place: _mean(tensors) for place, tensors in tied.items()}
-    state = {}
+    shared = {place: _mean(several) for place, several in tied.items()}
+    like, state = next(iter(tensors.values())), {}
     for name, tensor in own.items():
         if (place := _memory(tensor)) not in shared:
-            dtype = vector.dtype if tensor.is_floating_point() else tensor.dtype
-            shared[place] = tensor.detach().to(vector.device, dtype)
+            dtype = like.dtype if tensor.is_floating_point() else tensor.dtype
+            shared[place] = tensor.detach().to(like.device, dtype)
         state[name] = shared[place]
     return state
 

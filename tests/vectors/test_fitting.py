@@ -230,7 +230,7 @@ def fit(tv, module):
             "tensor 'ids' of base is merged but is int64 in the model",
         ),
         (
-            lambda: vectors(Classifier).layout.state_for(Body(), torch.zeros(3)),
+            lambda: vectors(Classifier).layout.state_for(Body(), torch.zeros(111)),
             "tensor 'body.embeddings.weight' (and 6 more) of base is missing from the model",
         ),
     ],
