@@ -37,7 +37,10 @@ def finish(app, exception) -> None:
     for template in static.glob("*.html"):
         template.unlink()
     for page in Path(app.outdir).rglob("*.html"):
-        page.write_text(UNUSABLE.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
+        page.write_text(
+            UNUSABLE.sub("", page.read_text(encoding="utf-8")),
+            encoding="utf-8",
+        )
 
 
 def setup(app) -> dict:

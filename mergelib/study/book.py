@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 from mergelib.cache.storage import ROOT
+from mergelib.study.execute import quiet_environment
 from mergelib.study.paths import executed_path, relative
 from mergelib.study.profiles import Profile
+from mergelib.study.progress import say
 
 
 class BookFailed(RuntimeError):
@@ -73,7 +75,32 @@ def stage(profile: Profile, executed: dict[str, Path], folder: Path) -> None:
         )
         page.cells.insert(1, note)
         nbformat.write(page, target / path.name)
+    for path in sorted((folder / "pages").glob("*.ipynb")):
+        execute_page(path, target / path.name)
     (target / "made_with.txt").write_text(provenance(profile) + "\n", encoding="utf-8")
+
+
+def execute_page(page: Path, out: Path) -> None:
+    """Run a notebook that belongs to the book itself and write it with its outputs to `out`.
+
+    It has no parameters and records no numbers. Raises BookFailed naming it if a cell fails.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    notebook = nbformat.read(page, as_version=4)
+    say(f"{page.stem} · executed for the book")
+    try:
+        with quiet_environment(hub=False):
+            NotebookClient(
+                notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": ROOT}}
+            ).execute()
+    except CellExecutionError as error:
+        raise BookFailed(f"{relative(page)} failed: {error.ename}: {error.evalue}") from None
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # times, which differ from run to run
+    nbformat.write(notebook, out)
 
 
 def _present_parameters(cell) -> None:

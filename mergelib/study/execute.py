@@ -1,9 +1,10 @@
 """Runs one notebook by papermill: checked before, visible while it runs, whole or not at all."""
 
+import contextlib
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mergelib.cache.storage import ROOT
@@ -44,6 +45,19 @@ def offline_environment(hub: bool) -> dict[str, str]:
     return quiet if hub else {**quiet, **offline}
 
 
+@contextlib.contextmanager
+def quiet_environment(hub: bool) -> Iterator[None]:
+    """The variables of `offline_environment`, for the processes started inside the block."""
+    changed = offline_environment(hub)
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
 def run_notebook(
     notebook: Path,
     out: Path,
@@ -70,19 +84,18 @@ def run_notebook(
     failed = out.with_name(f"{out.stem}.failed.ipynb")
     progress = _Progress(notebook.stem, say)
     progress.total = _code_cells(notebook) + 1  # papermill adds one with the parameters
-    before = {name: os.environ.get(name) for name in offline_environment(hub)}
-    os.environ.update(offline_environment(hub))
     try:
-        papermill.execute_notebook(
-            str(notebook),
-            str(partial),
-            parameters=dict(parameters),
-            kernel_name="python3",
-            language="python",
-            cwd=str(ROOT),
-            progress_bar=False,
-            on_cell_start=progress.cell_started,
-        )
+        with quiet_environment(hub):
+            papermill.execute_notebook(
+                str(notebook),
+                str(partial),
+                parameters=dict(parameters),
+                kernel_name="python3",
+                language="python",
+                cwd=str(ROOT),
+                progress_bar=False,
+                on_cell_start=progress.cell_started,
+            )
         _check_recorded(notebook.stem, parameters)
         _tidy(partial)
         os.replace(partial, out)
@@ -92,8 +105,6 @@ def run_notebook(
         raise NotebookFailed(_failure(notebook.stem, error, progress, failed)) from None
     finally:
         partial.unlink(missing_ok=True)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
     say(f"{notebook.stem} · done in {progress.seconds():.0f} s")
     return progress.seconds()
 

@@ -70,13 +70,15 @@ def plan(name: str, root: Path = ROOT) -> Plan:
             needs={n: notebooks[n] for n in chapter.needs},
             versions=versions,
         )
-    book = key_of(
+    pages = root / "book" / "pages"
+    of_book = key_of(
         profile=[profile.name, profile.title],
         notebooks=notebooks,
         pages={str(p.relative_to(root)): keys.file_key(p) for p in _book_sources(root)},
+        code=[code(sources.used_by_notebook(p, root)) for p in sorted(pages.glob("*.ipynb"))],
         tools={tool: keys.version(tool) for tool in BOOK_TOOLS},
     )
-    return Plan(profile, suite, experts, notebooks, book)
+    return Plan(profile, suite, experts, notebooks, of_book)
 
 
 def _files(patterns, root: Path) -> dict[str, str]:

@@ -100,7 +100,7 @@ def visit(window, path: Path) -> dict:
 
 
 def chapters(visits) -> dict:
-    return {page: v for page, v in visits.items() if page.startswith("_executed")}
+    return {page: v for page, v in visits.items() if re.match(r"_executed/\d\d_", page)}
 
 
 def test_no_page_complains(visits):
@@ -151,6 +151,21 @@ def test_links_within_the_book_lead_somewhere(pico_book):
             if not re.match(r"[a-z]+:", link) and not (page.parent / link).exists():
                 dead.append(f"{page.relative_to(pico_book)} → {link}")
     assert not dead
+
+
+def test_pages_that_are_notebooks_of_the_book_were_executed(visits):
+    seen = visits["_executed/own_models.html"]["text"]
+    assert re.search(r"mean\s+0\.\d+\s+0\.\d+", seen)
+
+
+def test_a_page_with_a_failing_cell_is_not_published(tmp_path):
+    import nbformat
+
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")])
+    nbformat.write(page, tmp_path / "page.ipynb")
+    with pytest.raises(book.BookFailed, match=r"page\.ipynb failed: ZeroDivisionError"):
+        book.execute_page(tmp_path / "page.ipynb", tmp_path / "out.ipynb")
+    assert not (tmp_path / "out.ipynb").exists()
 
 
 def test_a_notebook_with_an_error_is_not_published(pico_run, tmp_path):

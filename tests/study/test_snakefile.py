@@ -47,7 +47,7 @@ def write_notebook(root, name, *code):
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     root = tmp_path_factory.mktemp("graph") / "a study"
-    ignore = shutil.ignore_patterns("__pycache__", "_executed")
+    ignore = shutil.ignore_patterns("__pycache__", "_executed", "pages")
     for folder in ("mergelib", "book", "profiles"):
         shutil.copytree(ROOT / folder, root / folder, ignore=ignore)
     for file in ("Snakefile", "_config.yml", "pyproject.toml"):
