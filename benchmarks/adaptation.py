@@ -25,20 +25,15 @@ less noise.
 import argparse
 import json
 import math
-import os
-import resource
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
-from multiprocessing import Process
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import torch
 from adaptation_cases import CASES, Setting
 from clip_tower import Tower
+from harness import in_a_process, machine, made_files, parser, peak_memory, show, timed, turns
 from safetensors.torch import save_file
 
 CLASSES = 10
@@ -68,53 +63,37 @@ def run_case(name: str, folder: Path, shape: dict, repeats: int, same_noise: boo
         import mergelib.adaptation  # noqa: F401
     at_start = peak_memory()
     step = CASES[name](Setting(folder, shape, same_noise))
-    losses, clocks = timed(step, 1 + repeats)
-    found = {"losses": losses, "peak": peak_memory() - at_start, "outside": 0.0, "cpu outside": 0.0}
-    found |= {"seconds": min(clocks[1:])[0], "cpu": min(cpu for _, cpu in clocks[1:])}
+    runs = [timed(step) for _ in range(1 + repeats)]
+    found = {"losses": [run.value for run in runs], "peak": peak_memory() - at_start}
+    found |= {"seconds": min(run.seconds for run in runs[1:]), "outside": 0.0}
+    found |= {"cpu": min(run.cpu for run in runs[1:]), "cpu outside": 0.0}
     if name != "model":
         alone = CASES["model"](Setting(folder, shape, same_noise))
-        timed(alone, 1)
-        pairs = [(timed(alone, 1)[1][0], timed(step, 1)[1][0]) for _ in range(repeats)]
-        apart = [[b - a for a, b in zip(*pair, strict=True)] for pair in pairs]
-        found["outside"], found["cpu outside"] = map(median, zip(*apart, strict=True))
+        alone()
+        both = turns({"alone": partial(timed, alone), "step": partial(timed, step)}, repeats)
+        pairs = list(zip(both["alone"], both["step"], strict=True))
+        found["outside"] = median(b.seconds - a.seconds for a, b in pairs)
+        found["cpu outside"] = median(b.cpu - a.cpu for a, b in pairs)
     return found
 
 
-def timed(step: Callable[[], float], times: int) -> tuple[list[float], list[tuple[float, float]]]:
-    """What each call returned, and how long it took: seconds, and seconds of the processor."""
-    values, clocks = [], []
-    for _ in range(times):
-        clock, cpu = time.perf_counter(), time.process_time()
-        values.append(step())
-        clocks.append((time.perf_counter() - clock, time.process_time() - cpu))
-    return values, clocks
-
-
-def peak_memory() -> int:
-    """Highest resident size of this process so far, in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def measure(name: str, python: str, options: argparse.Namespace, folder: Path) -> dict:
-    command = [python, __file__, "--case", name, "--folder", os.fspath(folder)]
-    command += ["--repeats", str(options.repeats)] + ["--small"] * options.small
-    command += ["--same-noise"] * options.same_noise
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+def measure(name: str, python: str, options: argparse.Namespace, folder: Path) -> dict | None:
+    arguments = ["--case", name, "--folder", folder, "--repeats", options.repeats]
+    arguments += ["--small"] * options.small + ["--same-noise"] * options.same_noise
+    return in_a_process(arguments, python)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="a tower of 2 million weights")
-    parser.add_argument("--tasks", type=int, default=8, help="number of experts")
-    parser.add_argument("--batch", type=int, default=16, help="images a task")
-    parser.add_argument("--folder", type=Path, help="where to put the files (default: temporary)")
-    parser.add_argument("--repeats", type=int, default=2, help="timed steps of each case")
-    parser.add_argument("--fusion-bench", metavar="PYTHON", help="a Python with fusion-bench")
-    parser.add_argument("--no-loop", action="store_true", help="without the plain autograd")
-    parser.add_argument("--same-noise", action="store_true", help="one noise for all masks")
-    parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    asked = parser(__doc__, CASES)
+    asked.add_argument("--small", action="store_true", help="a tower of 2 million weights")
+    asked.add_argument("--tasks", type=int, default=8, help="number of experts")
+    asked.add_argument("--batch", type=int, default=16, help="images a task")
+    asked.add_argument("--folder", type=Path, help="where to put the files (default: temporary)")
+    asked.add_argument("--repeats", type=int, default=2, help="timed steps of each case")
+    asked.add_argument("--fusion-bench", metavar="PYTHON", help="a Python with fusion-bench")
+    asked.add_argument("--no-loop", action="store_true", help="without the plain autograd")
+    asked.add_argument("--same-noise", action="store_true", help="one noise for all masks")
+    options = asked.parse_args()
     shape = SMALL if options.small else FULL
     if options.case:
         case = (options.case, options.folder, shape, options.repeats, options.same_noise)
@@ -124,21 +103,17 @@ def main() -> None:
     with torch.device("meta"):
         size = sum(p.numel() for p in Tower(**shape).parameters())
     print(f"K = {options.tasks}, P = {size:,}, {options.batch} images a task")
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(machine())
     results = {}
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix="adaptation_") as folder:
-        # In a process of its own: the peak of a parent is inherited by its children.
-        arguments = (Path(folder), shape, options.tasks, options.batch)
-        make = Process(target=make_files, args=arguments)
-        make.start()
-        make.join()
+    files = made_files(make_files, shape, options.tasks, options.batch, folder=options.folder)
+    with files as folder:
         for name in CASES:
             python = options.fusion_bench if "fusion" in name else sys.executable
             if python and not (options.no_loop and "loop" in name):
-                try:
-                    results[name] = measure(name, python, options, Path(folder))
-                except subprocess.CalledProcessError as error:  # out of memory, say
-                    print(f"{name}: {error}", file=sys.stderr)
+                results[name] = measure(name, python, options, folder)
+    for name in [name for name, found in results.items() if found is None]:
+        print(f"{name}: memory was not enough", file=sys.stderr)
+        del results[name]
     report(results, size, options.tasks)
 
 
@@ -147,18 +122,19 @@ def report(results: dict[str, dict], size: int, tasks: int) -> None:
     if "model" not in results:
         sys.exit("the model alone did not end, so that there is nothing to compare with")
     model = results["model"]
-    titles = ("step", "outside", "ratio", "cpu", "outside", "ratio", "peak", "own")
-    print(f"\n{'':29}loss 1    loss 2" + "".join(f"{title:>9}" for title in titles))
+    rows = {}
     for name, found in results.items():
-        cells = []
+        rows[name] = list(found["losses"][:2])
         for clock, outside in (("seconds", "outside"), ("cpu", "cpu outside")):
             ours = results.get(name.partition(",")[0], model)[outside]
             ratio = found[outside] / ours if ours > 0 else math.nan
-            cells += [found[clock], found[outside], ratio]
+            rows[name] += [found[clock], found[outside], ratio]
         peaks = [case["peak"] / (4 * size) for case in (found, model)]
-        cells += [peaks[0], peaks[0] - (peaks[1] - 2)]
-        losses = "".join(f"{loss:10.5f}" for loss in found["losses"][:2])
-        print(f"{name:26}{losses}" + "".join(f"{cell:9.3f}" for cell in cells))
+        rows[name] += [peaks[0], peaks[0] - (peaks[1] - 2)]
+    titles = ("step", "outside", "ratio", "cpu", "outside", "ratio", "peak", "own")
+    losses = [("loss 1", "10.5f"), ("loss 2", "10.5f")]
+    print()
+    show(rows, losses + [(title, "9.3f") for title in titles], first=26)
     print(
         "\nstep, outside: seconds on the clock, and more than the model alone takes; cpu: the same "
         "in\nprocessor time, which other programs disturb less; ratio: to mergelib's; peak: in P "

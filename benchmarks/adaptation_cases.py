@@ -97,8 +97,8 @@ def with_mergelib(method: str) -> Callable[[Setting], Callable[[], float]]:
             from mergelib.adaptation import mask
 
             drawn = tv.layout.flatten(setting.noise(tv.layout.unflatten(tv.base)))
-            places = mask.pieces(tv.layout, tv.device, "tensor")
-            mask._uniform = lambda out, _, number: out.copy_(drawn[places[number][1]])
+            _, pieces = mask._tensors(tv.layout, tv.device)
+            mask._uniform = lambda out, _, number: out.copy_(drawn[pieces[number].columns])
             return run.step()
 
         return step

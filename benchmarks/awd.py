@@ -1,6 +1,7 @@
 """Time and objective of AWD: the exact solver against 300 gradient steps on all P numbers.
 
     python benchmarks/awd.py            # K = 8, P = 10⁶ and 10⁷; a minute or two
+    python benchmarks/awd.py --small    # P = 10⁶ only
     python benchmarks/awd.py --full     # and 87.5 M, CLIP ViT-B/32's vision tower: 9 GB of memory
 
 Task vectors are random, of length 2 and with cosines of 0.05, about those of published experts.
@@ -14,11 +15,10 @@ Each size is one run, the cases in turn, `--repeats` times; the fastest of each 
     autograd    300 times a step as torch's autograd takes it, from the time of `--autograd` steps
 """
 
-import argparse
-import time
-from collections.abc import Callable
+from functools import partial
 
 import torch
+from harness import machine, parser, show, timed, turns
 
 import mergelib as ml
 from mergelib.vectors import passes
@@ -70,51 +70,49 @@ def autograd(tv: ml.TaskVectors, steps: int, lr: float = 0.01) -> None:
         optimiser.step()
 
 
-def seconds(case: Callable[[], object]) -> tuple[float, object]:
-    start = time.perf_counter()
-    result = case()
-    return time.perf_counter() - start, result
+def exact(tv: ml.TaskVectors) -> float:
+    """The objective of the exact solver; its vectors are not kept."""
+    return ml.merging.awd(tv, ALPHA).report.objective.item()
+
+
+def descent(tv: ml.TaskVectors, steps: int) -> tuple[float, float]:
+    """The objective at the end and at δ = 0."""
+    report = ml.merging.awd(tv, ALPHA, solver="descent", steps=steps).report
+    return report.objective.item(), report.before.item()
 
 
 def measure(tv: ml.TaskVectors, steps: int, autograd_steps: int, repeats: int) -> None:
     """Print the rows of one size."""
     ml.merging.awd(tv)  # not timed: what is only done the first time
-    times = {name: [] for name in ("read", "load", "exact")}
-    for _ in range(repeats):
-        times["read"].append(seconds(lambda: read(tv))[0])
-        times["load"].append(seconds(lambda: load(tv))[0])
-        spent, exact = seconds(lambda: ml.merging.awd(tv, ALPHA))
-        times["exact"].append(spent)
-        objective = exact.report.objective.item()
-        del exact
-    best = {name: min(column) for name, column in times.items()}
-    best["descent"], descent = seconds(
-        lambda: ml.merging.awd(tv, ALPHA, solver="descent", steps=steps)
-    )
-    ends = {"exact": objective, "descent": descent.report.objective.item()}
-    before = descent.report.before.item()
-    del descent
+    cases = {"read": read, "load": load, "exact": exact}
+    each = turns({name: partial(timed, partial(case, tv)) for name, case in cases.items()}, repeats)
+    best = {name: min(run.seconds for run in runs) for name, runs in each.items()}
+    slow = timed(lambda: descent(tv, steps))
+    best["descent"], (end, before) = slow.seconds, slow.value
+    ends = {"exact": each["exact"][-1].value, "descent": end}
     if autograd_steps:
-        spent, _ = seconds(lambda: autograd(tv, autograd_steps))
+        spent = timed(lambda: autograd(tv, autograd_steps)).seconds
         best["autograd"] = spent * steps / autograd_steps
     print(f"\nK = {len(tv)}, P = {tv.layout.size:,}; objective at δ = 0: {before:.6f}")
-    print(f"{'':10}{'seconds':>10}{'/read':>8}{'/load':>8}{'/exact':>8}{'objective':>12}")
-    for name, spent in best.items():
-        ratios = "".join(f"{spent / best[other]:8.1f}" for other in ("read", "load", "exact"))
-        end = f"{ends[name]:12.6f}" if name in ends else ""
-        print(f"{name:10}{spent:10.3f}{ratios}{end}")
+    rows = {
+        name: [spent, *(spent / best[other] for other in cases), ends.get(name)]
+        for name, spent in best.items()
+    }
+    ratios = [(f"/{name}", "8.1f") for name in cases]
+    show(rows, [("seconds", "10.3f"), *ratios, ("objective", "12.6f")], first=10)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="also P = 87.5 million")
-    parser.add_argument("--tasks", type=int, default=8, help="number of experts")
-    parser.add_argument("--steps", type=int, default=300, help="gradient steps")
-    parser.add_argument("--autograd", type=int, default=3, help="autograd steps to time; 0: none")
-    parser.add_argument("--repeats", type=int, default=5, help="runs of read, load and exact")
-    options = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    for size in [10**6, 10**7] + [FULL] * options.full:
+    asked = parser(__doc__)
+    asked.add_argument("--full", action="store_true", help="also P = 87.5 million")
+    asked.add_argument("--small", action="store_true", help="P = 1 million only")
+    asked.add_argument("--tasks", type=int, default=8, help="number of experts")
+    asked.add_argument("--steps", type=int, default=300, help="gradient steps")
+    asked.add_argument("--autograd", type=int, default=3, help="autograd steps to time; 0: none")
+    asked.add_argument("--repeats", type=int, default=5, help="runs of read, load and exact")
+    options = asked.parse_args()
+    print(machine())
+    for size in [10**6] + [10**7] * (not options.small) + [FULL] * options.full:
         measure(make(options.tasks, size), options.steps, options.autograd, options.repeats)
 
 

@@ -12,19 +12,15 @@ the fastest run of each is shown. Peak memory is the highest resident size of th
 what it was after its imports, mapped file pages included.
 """
 
-import argparse
 import json
 import math
-import os
-import resource
-import subprocess
 import sys
-import tempfile
 import time
-from multiprocessing import Process
+from functools import partial
 from pathlib import Path
 
 import torch
+from harness import in_a_process, machine, made_files, parser, peak_memory, show, turns
 from safetensors.torch import load_file, save_file
 
 import mergelib as ml
@@ -175,25 +171,18 @@ def duration(result: dict[str, float]) -> float:
     return sum(result[stage] for stage in STAGES)
 
 
-def peak_memory() -> int:
-    """Highest resident size of this process so far, in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def measure(name: str, folder: Path) -> dict[str, float]:
-    command = [sys.executable, __file__, "--case", name, "--folder", os.fspath(folder)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+def processor(result: dict[str, float]) -> float:
+    """Seconds of processor time."""
+    return result["cpu"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="a tower of 2 million weights")
-    parser.add_argument("--tasks", type=int, default=8, help="number of experts")
-    parser.add_argument("--folder", type=Path, help="where to put the files (default: temporary)")
-    parser.add_argument("--repeats", type=int, default=2, help="runs of each case")
-    parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    asked = parser(__doc__, CASES)
+    asked.add_argument("--small", action="store_true", help="a tower of 2 million weights")
+    asked.add_argument("--tasks", type=int, default=8, help="number of experts")
+    asked.add_argument("--folder", type=Path, help="where to put the files (default: temporary)")
+    asked.add_argument("--repeats", type=int, default=2, help="runs of each case")
+    options = asked.parse_args()
     if options.case:
         print(json.dumps(run_case(options.case, options.folder)))
         return
@@ -202,26 +191,28 @@ def main() -> None:
     size = sum(math.prod(shape) for shape in shapes.values())
     numbers = 4 * options.tasks * size
     print(f"K = {options.tasks}, P = {size:,}, K×P = {numbers / 1e9:.2f} GB in float32")
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix="static_merging_") as folder:
-        # In a process of its own: the peak of a parent is inherited by its children.
-        make = Process(target=make_files, args=(Path(folder), shapes, options.tasks))
-        make.start()
-        make.join()
-        rounds = [
-            {name: measure(name, Path(folder)) for name in CASES} for _ in range(options.repeats)
+    print(machine() + "\n")
+    with made_files(make_files, shapes, options.tasks, folder=options.folder) as folder:
+        run = {name: partial(in_a_process, ["--case", name, "--folder", folder]) for name in CASES}
+        ended = {name: runs for name, runs in turns(run, options.repeats).items() if all(runs)}
+    for name in [name for name in CASES if name not in ended]:
+        print(f"{name}: memory was not enough", file=sys.stderr)
+    best = {name: min(runs, key=duration) for name, runs in ended.items()}
+    floors = [clock(best["floor"]) for clock in (duration, processor)]
+    rows = {
+        name: [
+            *(result[stage] for stage in STAGES),
+            duration(result),
+            duration(result) / floors[0],
+            processor(result),
+            processor(result) / floors[1],
+            result["peak"] / numbers,
         ]
-    header = "".join(f"{title:>8}" for title in ("read", "merge", "write", "total", "/floor"))
-    print(f"\n{'':24}{header}{'cpu':>8}{'/floor':>8}{'peak':>8}")
-    floors = None
-    for name in CASES:
-        best = min((results[name] for results in rounds), key=duration)
-        floors = floors or (duration(best), best["cpu"])
-        cells = "".join(f"{best[stage]:8.2f}" for stage in STAGES) + f"{duration(best):8.2f}"
-        cells += (
-            f"{duration(best) / floors[0]:8.1f}{best['cpu']:8.2f}{best['cpu'] / floors[1]:8.1f}"
-        )
-        print(f"{name:24}{cells}{best['peak'] / numbers:8.2f}")
+        for name, result in best.items()
+    }
+    forms = ("8.2f", "8.2f", "8.2f", "8.2f", "8.1f", "8.2f", "8.1f", "8.2f")
+    titles = (*STAGES, "total", "/floor", "cpu", "/floor", "peak")
+    show(rows, list(zip(titles, forms, strict=True)), first=24)
     print(
         "\nread, merge, write, total: seconds on the clock; cpu: seconds of processor time, which "
         "other\nprograms disturb less; /floor: as a multiple of reading and writing alone; peak: "

@@ -27,16 +27,24 @@ leaves the loop out.
 import argparse
 import contextlib
 import json
-import os
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 import torch
+from harness import (
+    in_a_process,
+    limit_memory,
+    machine,
+    made_files,
+    parser,
+    show,
+    spread,
+    timed,
+    turns,
+)
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -54,15 +62,24 @@ class MLP(nn.Module):
         return self.fc2(nn.functional.gelu(self.fc1(x)))
 
 
-def make_file(path: Path, width: int) -> None:
-    """Base, deltas and router: base/…, deltas/… (K, …), router/weight, router/bias."""
+def make_files(folder: Path, widths: Iterable[int]) -> None:
+    """A file a width (`file_of`): base/…, deltas/… (K, …), router/weight, router/bias."""
+    for width in widths:
+        save_file(tensors_of(width), file_of(folder, width))
+
+
+def file_of(folder: Path, width: int) -> Path:
+    return folder / f"{width}.safetensors"
+
+
+def tensors_of(width: int) -> dict[str, Tensor]:
     torch.manual_seed(0)
     base = {name: t.detach() for name, t in MLP(width).state_dict().items()}
     tensors = {f"base/{name}": t for name, t in base.items()}
     tensors |= {f"deltas/{n}": 2e-3 * torch.randn(TASKS, *t.shape) for n, t in base.items()}
     tensors["router/weight"] = 0.01 * torch.randn(TASKS, width)
     tensors["router/bias"] = torch.full((TASKS,), 0.3)
-    save_file(tensors, path)
+    return tensors
 
 
 def ours(tensors: dict[str, Tensor]) -> tuple[Callable, list[Tensor]]:
@@ -164,105 +181,84 @@ WAYS = ("forward", "both ways")
 def run_case(name: str, file: Path, batch: int, tokens: int, options: argparse.Namespace) -> dict:
     """Milliseconds of each call, and some numbers of the output."""
     tensors = load_file(file)
-    now = time.process_time if options.processor else time.perf_counter
     torch.manual_seed(1)
     x = torch.randn(batch, tokens, tensors["base/fc1.weight"].shape[1])
     run, parameters = CASES[name](tensors)
-    forward, both_ways = [], []
     low_precision = contextlib.nullcontext
     if options.bfloat16:
-        low_precision = lambda: torch.autocast("cpu", dtype=torch.bfloat16)  # noqa: E731
-    for _ in range(1 + options.repeats):
-        clock = now()
+        low_precision = partial(torch.autocast, "cpu", dtype=torch.bfloat16)
+
+    def forward() -> Tensor:
         with torch.no_grad(), low_precision():
-            y = run(x)
-        forward.append(1e3 * (now() - clock))
-        output = y.float().flatten()[:: max(1, y.numel() // 500)].tolist()
-        leaf = x.clone().requires_grad_()
-        clock = now()
+            return run(x)
+
+    def both_ways(leaf: Tensor) -> None:
         with low_precision():
             y = run(leaf)
         torch.autograd.grad(y.float().square().sum(), [leaf, *parameters])
-        both_ways.append(1e3 * (now() - clock))
-    return {"forward": forward[1:], "both ways": both_ways[1:], "output": output}
 
+    def called(way: str) -> tuple[float, list[float]]:
+        leaf = x.clone().requires_grad_()
+        call = timed(forward if way == "forward" else partial(both_ways, leaf))
+        spent = 1e3 * (call.cpu if options.processor else call.seconds)
+        if way != "forward":
+            return spent, []
+        y = call.value
+        return spent, y.float().flatten()[:: max(1, y.numel() // 500)].tolist()
 
-def in_a_process(
-    name: str, file: Path, batch: int, tokens: int, options: argparse.Namespace
-) -> dict | None:
-    """What `run_case` returns, or None if memory was not enough."""
-    python = options.fusion_bench if name == "fusion-bench" else sys.executable
-    command = [python, __file__, "--repeats", str(options.repeats)]
-    command += ["--bfloat16"] * options.bfloat16 + ["--processor"] * options.processor
-    command += ["--case", name, os.fspath(file), str(batch), str(tokens)]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    if ended.returncode == 0:
-        return json.loads(ended.stdout)
-    if "allocate memory" in ended.stderr:
-        return None
-    sys.exit(f"{name}:\n{ended.stderr}")
-
-
-def limit_memory() -> None:
-    """Let this process have what is free now, and no more: its failure, not the machine's."""
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        import resource
-    except (ImportError, ValueError, OSError):
-        return
-    resource.setrlimit(resource.RLIMIT_DATA, (free, resource.RLIM_INFINITY))
+    calls = turns({way: partial(called, way) for way in WAYS}, options.repeats, first=1)
+    output = calls["forward"][-1][1]
+    return {way: [spent for spent, _ in calls[way]] for way in WAYS} | {"output": output}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="one shape")
-    parser.add_argument("--repeats", type=int, default=5, help="timed calls in a process")
-    parser.add_argument("--processes", type=int, default=3, help="processes of each case")
-    parser.add_argument("--processor", action="store_true", help="processor time")
-    parser.add_argument("--no-loop", action="store_true", help="without the naive loop")
-    parser.add_argument("--bfloat16", action="store_true", help="under autocast")
-    parser.add_argument("--fusion-bench", metavar="PYTHON", help="a Python with fusion-bench")
-    parser.add_argument("--case", nargs=4, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    asked = parser(__doc__)
+    asked.add_argument("--small", action="store_true", help="one shape")
+    asked.add_argument("--repeats", type=int, default=5, help="timed calls in a process")
+    asked.add_argument("--processes", type=int, default=3, help="processes of each case")
+    asked.add_argument("--processor", action="store_true", help="processor time")
+    asked.add_argument("--no-loop", action="store_true", help="without the naive loop")
+    asked.add_argument("--bfloat16", action="store_true", help="under autocast")
+    asked.add_argument("--fusion-bench", metavar="PYTHON", help="a Python with fusion-bench")
+    asked.add_argument("--case", nargs=4, help=argparse.SUPPRESS)
+    options = asked.parse_args()
     if options.case:
         name, file, batch, tokens = options.case
         limit_memory()
         print(json.dumps(run_case(name, Path(file), int(batch), int(tokens), options)))
         return
 
-    print(f"K = {TASKS}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"K = {TASKS}, {machine()}")
     print("milliseconds: median (fastest to slowest); medians and fastest calls as ratios")
     print(f"{'':27}{'':23}{'to mergelib':>16}{'to plain':>16}")
     names = [n for n in CASES if n != "loop" or not options.no_loop]
     names = [n for n in names if n != "fusion-bench" or options.fusion_bench]
     widths = {"ViT-B/32": 768} if options.small else WIDTHS
     shapes = [(16, 50)] if options.small else [(b, t) for b in (1, 16, 64) for t in (50, 257)]
-    with tempfile.TemporaryDirectory(prefix="wemoe_") as folder:
+    with made_files(make_files, tuple(widths.values())) as folder:
         for title, width in widths.items():
-            file = Path(folder) / f"{width}.safetensors"
-            make_file(file, width)
             for batch, tokens in shapes:
-                report(
-                    f"{title}  B = {batch}  T = {tokens}",
-                    pooled(names, file, batch, tokens, options),
-                    options.bfloat16,
-                )
+                where = (file_of(folder, width), batch, tokens)
+                cases = {name: partial(measure, name, where, options) for name in names}
+                runs = turns(cases, options.processes)
+                found = {name: pooled(each) for name, each in runs.items()}
+                report(f"{title}  B = {batch}  T = {tokens}", found, options.bfloat16)
 
 
-def pooled(
-    names: list[str], file: Path, batch: int, tokens: int, options: argparse.Namespace
-) -> dict[str, dict | None]:
-    """For each case the calls of all its processes, which take turns; None without memory."""
-    found: dict[str, dict | None] = {}
-    for _ in range(options.processes):
-        for name in names:
-            if name in found and found[name] is None:
-                continue
-            case = in_a_process(name, file, batch, tokens, options)
-            if case and found.get(name):
-                case |= {way: found[name][way] + case[way] for way in WAYS}
-            found[name] = case
-    return found
+def measure(name: str, where: tuple, options: argparse.Namespace) -> dict | None:
+    """What `run_case` returns in a process of its own, or None if memory was not enough."""
+    python = options.fusion_bench if name == "fusion-bench" else sys.executable
+    arguments = ["--repeats", options.repeats, "--case", name, *where]
+    arguments += ["--bfloat16"] * options.bfloat16 + ["--processor"] * options.processor
+    return in_a_process(arguments, python)
+
+
+def pooled(runs: list[dict | None]) -> dict | None:
+    """The calls of all processes of a case together; None if one of them had too little memory."""
+    if None in runs:
+        return None
+    calls = {way: [ms for run in runs for ms in run[way]] for way in WAYS}
+    return {**calls, "output": runs[-1]["output"]}
 
 
 def report(title: str, found: dict[str, dict | None], low: bool) -> None:
@@ -274,20 +270,21 @@ def report(title: str, found: dict[str, dict | None], low: bool) -> None:
                 sys.exit(f"{title}: {name} differs from mergelib by {apart:.1e}")
     for way in WAYS:
         print(f"\n{title}, {way}")
-        for name, case in found.items():
-            print(
-                f"    {name:23}" + (row(case, found, way) if case else "out of memory"), flush=True
-            )
+        rows = {
+            f"    {name}": cells(case[way], found, way) if case else ["out of memory"]
+            for name, case in found.items()
+        }
+        forms = ["<27", *("9.2f", "7.2f") * 2]
+        show(rows, [("", form) for form in forms], first=27, head=False)
 
 
-def row(case: dict, found: dict[str, dict | None], way: str) -> str:
-    calls = case[way]
-    cells = f"{statistics.median(calls):7.1f} ({min(calls):.1f} to {max(calls):.1f})".ljust(27)
+def cells(calls: list[float], found: dict[str, dict | None], way: str) -> list:
+    """The times of a case; its median and its fastest call as multiples of the two others'."""
+    shown = [spread(calls)]
     for other in ("mergelib", "plain"):
         against = found[other][way]
-        median = statistics.median(calls) / statistics.median(against)
-        cells += f"{median:9.2f} {min(calls) / min(against):6.2f}"
-    return cells
+        shown += [median(calls) / median(against), min(calls) / min(against)]
+    return shown
 
 
 if __name__ == "__main__":
