@@ -69,9 +69,10 @@ def evaluate(
 ) -> pd.DataFrame:
     """One row a task: task, n, correct, accuracy, low, high (Wilson 95 %), normalised.
 
-    `normalised` is accuracy / the expert's accuracy of the same split (`expert`), NaN without
-    it. `limit` takes the first inputs of each task only. Raises ValueError or KeyError naming
-    an unknown split or task before anything is computed.
+    The first `limit` inputs of each task are used, all if None. `expert` maps tasks to the accuracy
+    of their experts on the same split, and `normalised` is accuracy over that: NaN without
+    `expert`. Raises ValueError or KeyError naming an unknown split or task before anything is
+    computed.
     """
     names = suite.names if tasks is None else tuple(tasks)
     for name in names:
@@ -90,7 +91,10 @@ def evaluate(
 
 
 def accuracy_row(task: str, right: torch.Tensor) -> dict[str, object]:
-    """task, n, correct, accuracy and its Wilson interval, of which inputs (n,) bool are right."""
+    """A task's row of an `evaluate` table: task, n, correct, accuracy, low, high (Wilson 95 %).
+
+    `right` (n,) bool says which inputs were answered rightly.
+    """
     correct, n = int(right.sum()), len(right)
     low, high = wilson_interval(correct, n)
     row = {"task": task, "n": n, "correct": correct, "accuracy": correct / n}

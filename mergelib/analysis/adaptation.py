@@ -1,8 +1,8 @@
 """Runs on unlabelled inputs: their curves, and entropy as a stand-in for the loss.
 
 AdaMerging minimises the entropy of the predictions because the loss needs labels. Yang et al. 2024,
-"AdaMerging", section 3.2.2, measure on images how far the two go together; here the same is asked
-of images and of models along the scale λ, which is what a minimiser moves between.
+"AdaMerging", section 3.2.2, measure among images how far the two go together. The same is asked
+here, and also among models with different scales λ: between models is where a minimiser moves.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +16,7 @@ from torch import Tensor
 from mergelib.adaptation.loop import Adapted
 from mergelib.adaptation.objective import entropy
 from mergelib.analysis.losses import features, inputs_of
+from mergelib.analysis.result import Result
 from mergelib.mixtures.model import Mixture
 from mergelib.workbench import Merge, Workbench
 
@@ -52,9 +53,13 @@ def accuracy_at(curve: pd.DataFrame, passes: int) -> float:
 
 @dataclass(frozen=True)
 class Stopped:
-    """A run that was looked at with labels: its `run`, its `learning_curve` and, of the look with
-    the highest mean accuracy (the first of equals), the `step` and the weights (P,), or the
-    mixture."""
+    """A run whose accuracy was measured, with labels, every few steps; and its best model.
+
+    run      the run, with all its steps
+    curve    its `learning_curve`
+    step     the step after which the mean accuracy was highest, the first of equals
+    weights  the model after that step: weights (P,), or a mixture
+    """
 
     run: Adapted
     curve: pd.DataFrame
@@ -68,12 +73,13 @@ def stopped(
     every: int,
     passes: Mapping[str, int] | int = 1,
 ) -> Stopped:
-    """Run `learn(evaluate=…, every=…)`, an adaptation with all else bound, and keep the best.
+    """Call `learn(evaluate=…, every=…)`, an adaptation with its other arguments bound, and keep the
+    best of its models.
 
-    `look` takes weights (P,), or of a mixture the model, to an `evaluate` table, say of a part of
-    val: the labels choose when to stop, and nothing else. The run goes through all its steps
-    whatever is seen; the routers of its mixture, `weights`, are then those of the best look.
-    `passes` is that of `learning_curve`. Raises ValueError for `every` below 1.
+    Every `every` steps `look` measures the model, weights (P,) or a mixture, and returns an
+    `evaluate` table, say of a part of val: labels choose when to stop, and nothing else. The run
+    goes through all its steps whatever is seen; a mixture then gets the routers of its best step
+    back. `passes` is that of `learning_curve`. Raises ValueError for `every` below 1.
     """
     if every < 1:
         raise ValueError(f"every must be at least 1 step, not {every}")
@@ -110,9 +116,9 @@ def best_of(runs: Mapping[object, Stopped]) -> object:
 
 
 def entropy_change(run: Adapted, window: int = 5) -> pd.DataFrame:
-    """Of each task the mean entropy over the first and the last `window` steps, and on how many
-    classes predictions fell then: columns task, entropy_before, entropy_after, classes_before,
-    classes_after."""
+    """For each task, over the first and over the last `window` steps, the mean entropy of the
+    predictions and the mean number of classes that were predicted: columns task, entropy_before,
+    entropy_after, classes_before, classes_after."""
     first = run.history["step"] <= run.history["step"].min() + window - 1
     last = run.history["step"] > run.history["step"].max() - window
     ends = {
@@ -122,15 +128,17 @@ def entropy_change(run: Adapted, window: int = 5) -> pd.DataFrame:
     return _flat(pd.concat(ends, axis=1)).reset_index()
 
 
-def changes(entropies: pd.DataFrame, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+def changes(entropies: pd.DataFrame, before: Result, after: Result) -> pd.DataFrame:
     """Of each task the change of entropy and of accuracy: columns task, entropy, accuracy.
 
-    `entropies` is the table of `entropy_change`, `before` and `after` are tables of `evaluate`.
+    `entropies` is the table of `entropy_change`; the change of accuracy is that from the model
+    `before` to the model `after`.
     """
     found = entropies.set_index("task")
-    accuracy = [table.set_index("task")["accuracy"].loc[found.index] for table in (before, after)]
+    accuracy = [pd.Series(result.by_task).loc[found.index] for result in (before, after)]
     change = found["entropy_after"] - found["entropy_before"]
-    return pd.DataFrame({"entropy": change, "accuracy": accuracy[1] - accuracy[0]}).reset_index()
+    found = pd.DataFrame({"entropy": change, "accuracy": accuracy[1] - accuracy[0]})
+    return found.rename_axis("task").reset_index()
 
 
 def _flat(table: pd.DataFrame) -> pd.DataFrame:
@@ -188,11 +196,8 @@ def rank_correlations(table: pd.DataFrame, a: str = "entropy", b: str = "loss") 
     1 if one rises with the other; equal values share their mean rank. A column that is constant in
     a task has none: NaN.
     """
-    found = {}
-    for task, rows in table.groupby("task", sort=False):
-        varies = rows[[a, b]].nunique().min() > 1
-        found[task] = rows[a].rank().corr(rows[b].rank()) if varies else np.nan
-    return pd.Series(found)
+    found = table.groupby("task", sort=False)[[a, b]].corr(method="spearman")
+    return found.xs(a, level=1)[b]
 
 
 def binned(table: pd.DataFrame, bins: int = 10) -> pd.DataFrame:

@@ -1,110 +1,138 @@
 """Merging methods side by side: each chooses its λ on val, each is measured once on test.
 
-Two models that are measured on the same images share most of their luck. The interval of their
-difference comes from the images on which exactly one of them is right, and is several times
+Two models that are measured on the same inputs share most of their luck. The interval of their
+difference comes from the inputs on which exactly one of them is right, and is several times
 narrower than the intervals of the two accuracies suggest.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from mergelib.analysis.losses import inputs_of
-from mergelib.evaluation import accuracy_row, predict
-from mergelib.intervals import Z95, mean_interval
+from mergelib.analysis.result import Result
+from mergelib.evaluation import predict
+from mergelib.intervals import Z95
+from mergelib.methods.titles import title_of
 from mergelib.workbench import Merge, Model, Workbench, best_scale
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """A merged model: the λ chosen on val (None if the method has none) and its test table."""
-
-    scale: float | None
-    test: pd.DataFrame
-
-    @property
-    def mean(self) -> float:
-        return mean_interval(self.test)[0]
 
 
 def tune(
     bench: Workbench,
     merge: Merge,
     scales: Sequence[float],
-    expert: Mapping[str, float],
-    limit: int | None = None,
-) -> Tuned:
-    """Choose λ by mean accuracy on val (first `limit` images a task), then measure on test."""
-    scale = best_scale(bench.sweep(merge, scales, split="val", limit=limit))
-    return Tuned(scale, bench.evaluate(merge(scale=scale), expert=expert))
+    val_limit: int | None = None,
+    test_limit: int | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Result:
+    """Choose λ by the mean accuracy on val, then measure on test.
 
-
-def fixed(
-    bench: Workbench,
-    model: Model,
-    expert: Mapping[str, float],
-    limit: int | None = None,
-) -> Tuned:
-    """A method without λ, weights (P,) or a mixture, measured on test (first `limit` images)."""
-    return Tuned(None, bench.evaluate(model, expert=expert, limit=limit))
-
-
-def over_seeds(
-    bench: Workbench,
-    merge: Merge,
-    scales: Sequence[float],
-    expert: Mapping[str, float],
-    seeds: Sequence[int],
-    limit: int | None = None,
-) -> tuple[Tuned, float]:
-    """A random method: λ chosen with the first seed, test tables averaged over all seeds.
-
-    Returns the mean result and the standard deviation over seeds of the mean test accuracy (0
-    for a single seed). `merge` takes `scale` and `seed`.
+    `merge` takes `scale` to weights (P,); the first `val_limit` and `test_limit` inputs a task are
+    used, all if None. Of a random method `seeds` are given: `merge` takes `seed` as well, λ is
+    chosen with the first of them, and the model of every seed is measured.
     """
-    first = partial(merge, seed=seeds[0])
-    scale = best_scale(bench.sweep(first, scales, split="val", limit=limit))
-    tables = [bench.evaluate(merge(scale=scale, seed=s), expert=expert) for s in seeds]
-    columns = ["accuracy", "low", "high", "normalised"]
-    mean = tables[0].copy()
-    mean[columns] = sum(table[columns] for table in tables) / len(tables)
-    means = pd.Series([table["accuracy"].mean() for table in tables])
-    return Tuned(scale, mean.drop(columns="correct")), float(means.std(ddof=0))
+    first = merge if seeds is None else partial(merge, seed=seeds[0])
+    sweep = bench.sweep(first, scales, split="val", limit=val_limit)
+    scale = best_scale(sweep)
+    if seeds is None:
+        return Result(answered_right(bench, merge(scale=scale), limit=test_limit), scale, sweep)
+    each = [answered_right(bench, merge(scale=scale, seed=s), limit=test_limit) for s in seeds]
+    right = {task: torch.stack([one[task] for one in each]) for task in each[0]}
+    return Result(right, scale, sweep)
 
 
-def normalised(results: Mapping[str, Tuned], expert: Mapping[str, float]) -> dict[str, Tuned]:
-    """The results with each accuracy over the expert's in the column `normalised`, which tables
-    of earlier chapters come without."""
+def measured(bench: Workbench, model: Model, limit: int | None = None) -> Result:
+    """A finished model, weights (P,) or a mixture, on the first `limit` test inputs a task."""
+    return Result(answered_right(bench, model, limit=limit))
+
+
+def compare(
+    bench: Workbench,
+    methods: Mapping[str, Merge | Model],
+    scales: Sequence[float] = (),
+    val_limit: int | None = None,
+    test_limit: int | None = None,
+) -> dict[str, Result]:
+    """Each method by its key: functions of the scale are tuned (`tune`), finished models are
+    `measured`, all on the same inputs."""
     return {
-        name: replace(
-            tuned,
-            test=tuned.test.assign(
-                normalised=tuned.test["accuracy"] / tuned.test["task"].map(expert)
-            ),
-        )
-        for name, tuned in results.items()
+        key: measured(bench, method, test_limit)
+        if isinstance(method, Model)
+        else tune(bench, method, scales, val_limit, test_limit)
+        for key, method in methods.items()
     }
 
 
-def summary(results: Mapping[str, Tuned]) -> pd.DataFrame:
-    """One row a method: λ, mean accuracy with its 95 % interval, worst task, mean normalised."""
+def answered_right(
+    bench: Workbench,
+    model: Model,
+    split: str = "test",
+    limit: int | None = None,
+    tasks: Iterable[str] | None = None,
+) -> dict[str, Tensor]:
+    """Per task (default: all), on which inputs (n,) bool a model, weights (P,) or a mixture, is
+    right."""
+    encoder, weights = bench.placed(model)
+    right = {}
+    for name in bench.suite.names if tasks is None else tasks:
+        data = inputs_of(bench, name, split, limit)
+        head, precision = bench.heads[name], bench.precision
+        found = predict(encoder, head, data.inputs, weights, precision=precision)
+        right[name] = found == data.labels
+    return right
+
+
+def difference(one: Result, other: Result) -> tuple[float, float]:
+    """Mean accuracy of `one` less that of `other`, and half the width of its 95 % interval.
+
+    Per task the variance is that of the differences input by input (−1, 0 or 1; of several seeds
+    their means) over n; tasks are independent. Raises ValueError unless both were measured on the
+    same numbers of inputs.
+    """
+    shares = [{k: _shares(r) for k, r in result.right.items()} for result in (one, other)]
+    if len({tuple((k, len(v)) for k, v in sorted(share.items())) for share in shares}) > 1:
+        raise ValueError("a paired difference needs both models measured on the same inputs")
+    apart = [shares[0][task] - shares[1][task] for task in shares[0]]
+    variance = sum(float(d.var(correction=0)) / len(d) for d in apart)
+    mean = sum(float(d.mean()) for d in apart) / len(apart)
+    return mean, Z95 * math.sqrt(variance) / len(apart)
+
+
+def _shares(right: Tensor) -> Tensor:
+    """Of each input (n,) the share of the seeds that are right: 0 or 1 of a single one."""
+    return right.double().reshape(-1, right.shape[-1]).mean(0)
+
+
+def differences(results: Mapping[str, Result], reference: str) -> pd.DataFrame:
+    """One row a method: λ, mean accuracy, difference to `reference`, and its 95 % half-width."""
     rows = []
-    for method, tuned in results.items():
-        mean, low, high = mean_interval(tuned.test)
-        worst = tuned.test.loc[tuned.test["accuracy"].idxmin()]
+    for key, result in results.items():
+        change, half = difference(result, results[reference])
+        row = {"method": key, "λ": result.scale, "mean": result.mean}
+        rows.append({**row, "difference": change, "±": half})
+    return pd.DataFrame(rows).set_index("method")
+
+
+def summary(results: Mapping[str, Result], expert: Mapping[str, float]) -> pd.DataFrame:
+    """One row a method: λ, mean accuracy with its 95 % interval, the mean over tasks of accuracy /
+    the expert's accuracy (`expert`, by task), the worst task and its accuracy."""
+    rows = []
+    for key, result in results.items():
+        table, (low, high) = result.table, result.interval
+        worst = table.loc[table["accuracy"].idxmin()]
         rows.append(
             {
-                "method": method,
-                "λ": tuned.scale,
-                "mean": mean,
+                "method": key,
+                "λ": result.scale,
+                "mean": result.mean,
                 "low": low,
                 "high": high,
-                "normalised": float(tuned.test["normalised"].mean()),
+                "normalised": float((table["accuracy"] / table["task"].map(expert)).mean()),
                 "worst task": worst["task"],
                 "its accuracy": worst["accuracy"],
             }
@@ -112,19 +140,25 @@ def summary(results: Mapping[str, Tuned]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("method")
 
 
-def means(tables: Mapping[object, pd.DataFrame], name: str) -> pd.DataFrame:
-    """One row a table: its key in the column `name`, mean accuracy, 95 % interval (low, high)."""
-    rows = [[key, *mean_interval(table)] for key, table in tables.items()]
+def means(results: Mapping[object, Result], name: str) -> pd.DataFrame:
+    """One row a result: its key in the column `name`, mean accuracy, 95 % interval (low, high)."""
+    rows = [[key, result.mean, *result.interval] for key, result in results.items()]
     return pd.DataFrame(rows, columns=[name, "accuracy", "low", "high"])
+
+
+def titled(table: pd.DataFrame) -> pd.DataFrame:
+    """A copy for reading, with the titles of methods in place of the keys in the index."""
+    return table.rename(index=title_of)
 
 
 def percent(table: pd.DataFrame) -> pd.DataFrame:
     """A copy for reading: columns of shares (0–1) as per cent, one decimal; others as they are.
 
-    Numbers that there are not, as the λ of a method without one, are a dash.
+    Numbers that there are not, as the λ of a method without one, are a dash. Methods have their
+    titles.
     """
-    shown, apart = table.copy(), {"scale", "λ", "n"}
-    for column in shown.columns.difference(apart):
+    shown = titled(table) if table.index.name == "method" else table.copy()
+    for column in shown.columns.difference({"scale", "λ", "n"}):
         if pd.api.types.is_float_dtype(shown[column]):
             # Nine decimals first, so that equal shares are shown alike whatever made them.
             shown[column] = (100 * shown[column]).round(9).round(1)
@@ -133,114 +167,13 @@ def percent(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-@dataclass(frozen=True)
-class Compared:
-    """One method: its λ chosen on val (None if it was given weights), its sweep on val (a row a
-    λ, a column a task; None without λ), and which test images of each task it gets right."""
-
-    scale: float | None
-    sweep: pd.DataFrame | None
-    right: dict[str, Tensor]
-
-    @property
-    def mean(self) -> float:
-        """Mean over the tasks of the share of images that are right."""
-        return sum(float(r.double().mean()) for r in self.right.values()) / len(self.right)
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """One row a task: task, n, correct, accuracy, low, high (Wilson 95 %)."""
-        return pd.DataFrame([accuracy_row(*item) for item in self.right.items()])
-
-
-def compare(
-    bench: Workbench,
-    methods: Mapping[str, Merge | Tensor],
-    scales: Sequence[float],
-    val_limit: int | None = None,
-    test_limit: int | None = None,
-) -> dict[str, Compared]:
-    """Each method with its own λ by mean accuracy on val, then once on test.
-
-    A method is a function of `scale` to weights (P,), or weights that have no λ to choose. The
-    first `val_limit` and `test_limit` images a task are used, the same for all methods.
-    """
-    results = {}
-    for name, merge in methods.items():
-        sweep = scale = None
-        vector = merge
-        if not isinstance(merge, Tensor):
-            sweep = bench.sweep(merge, scales, split="val", limit=val_limit)
-            scale = best_scale(sweep)
-            vector = merge(scale=scale)
-        results[name] = Compared(scale, sweep, answered_right(bench, vector, limit=test_limit))
-    return results
-
-
-def measured(
-    bench: Workbench, models: Mapping[str, Model], limit: int | None = None
-) -> dict[str, Compared]:
-    """Finished models, weights (P,) or mixtures, on the first `limit` test images a task."""
-    return {
-        name: Compared(None, None, answered_right(bench, model, limit=limit))
-        for name, model in models.items()
-    }
-
-
-def answered_right(
-    bench: Workbench, model: Model, split: str = "test", limit: int | None = None
-) -> dict[str, Tensor]:
-    """Per task, on which images (n,) bool a model, weights (P,) or a mixture, is right."""
-    encoder, weights = bench.placed(model)
-    right = {}
-    for name in bench.suite.names:
-        data = inputs_of(bench, name, split, limit)
-        right[name] = (
-            predict(encoder, bench.heads[name], data.inputs, weights, precision=bench.precision)
-            == data.labels
-        )
-    return right
-
-
-def difference(one: Compared, other: Compared) -> tuple[float, float]:
-    """Mean accuracy of `one` less that of `other`, and half the width of its 95 % interval.
-
-    Per task the variance is that of the image-wise differences (−1, 0 or 1) over n; tasks are
-    independent. Raises ValueError unless both were measured on the same numbers of images.
-    """
-    if {k: len(v) for k, v in one.right.items()} != {k: len(v) for k, v in other.right.items()}:
-        raise ValueError("a paired difference needs both models measured on the same images")
-    differences = [one.right[k].double() - other.right[k].double() for k in one.right]
-    variance = sum(float(d.var(correction=0)) / len(d) for d in differences)
-    mean = sum(float(d.mean()) for d in differences) / len(differences)
-    return mean, Z95 * math.sqrt(variance) / len(differences)
-
-
-def differences(results: Mapping[str, Compared], reference: str) -> pd.DataFrame:
-    """One row a method: λ, mean accuracy, difference to `reference`, and its 95 % half-width."""
-    rows = []
-    for name, result in results.items():
-        change, half = difference(result, results[reference])
-        rows.append(
-            {
-                "method": name,
-                "λ": result.scale,
-                "mean": result.mean,
-                "difference": change,
-                "±": half,
-            }
-        )
-    return pd.DataFrame(rows).set_index("method")
-
-
-def lost_at(
-    sweeps: Mapping[str, pd.DataFrame], chosen: Mapping[str, float], factor: float = 2
-) -> dict[str, float]:
-    """What `factor` times the chosen λ costs each method: its mean accuracy at the chosen λ less
-    that at the multiple, on straight lines between grid points (the last one, if it lies beyond).
-    """
+def lost_at(results: Mapping[str, Result], factor: float = 2) -> dict[str, float]:
+    """What `factor` times the chosen λ costs each method: its mean accuracy on val at the chosen λ
+    less that at the multiple, on straight lines between grid points (the last one, if the multiple
+    lies beyond)."""
     lost = {}
-    for name, sweep in sweeps.items():
-        mean, far = sweep.mean(axis=1).sort_index(), factor * chosen[name]
-        lost[name] = float(mean.loc[chosen[name]] - np.interp(far, mean.index, mean))
+    for key, result in results.items():
+        mean = result.sweep.mean(axis=1).sort_index()
+        far = float(np.interp(factor * result.scale, mean.index, mean))
+        lost[key] = float(mean.loc[result.scale]) - far
     return lost

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mergelib.analysis.comparison import means
+from mergelib.analysis.result import Result
 from mergelib.evaluation import encode
 from mergelib.mixtures.files import save_mixture
 from mergelib.mixtures.model import Mixture
@@ -134,15 +135,15 @@ def latencies(
 
 
 def by_cost(
-    tables: Mapping[str, pd.DataFrame], spent: pd.DataFrame, rows: Mapping[str, str]
+    results: Mapping[str, Result], spent: pd.DataFrame, rows: Mapping[str, str]
 ) -> pd.DataFrame:
-    """One row a label: mean accuracy with its 95 % interval, and the costs of a model.
+    """One row a method: mean accuracy with its 95 % interval, and the costs of its model.
 
-    `tables` are `evaluate` tables, `spent` is a table of `costs`, `rows` says in which of its rows
-    a label's costs stand (default: in that of its own name).
+    `spent` is a table of `costs`; `rows` says in which of its rows a method's costs stand (default:
+    in that of its own key).
     """
-    found = means(tables, "method").set_index("method")
-    own = spent.loc[[rows.get(label, label) for label in found.index]]
+    found = means(results, "method").set_index("method")
+    own = spent.loc[[rows.get(key, key) for key in found.index]]
     return found.join(own.set_axis(found.index))
 
 

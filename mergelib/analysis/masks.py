@@ -1,4 +1,4 @@
-"""What a learnt mask keeps, what it does to the experts, how much depends on the one deployed."""
+"""What a learnt mask keeps, what it does to the experts, and how far its draws differ."""
 
 from collections.abc import Mapping
 
@@ -114,8 +114,10 @@ def deployments(bench: Workbench, learnt: Concrete, draws: int = 5, **options) -
 
 
 def deployment_spread(table: pd.DataFrame) -> pd.DataFrame:
-    """Of a `deployments` table one row a kind: mean accuracy over tasks and draws, and of the
-    draws' mean accuracies the standard deviation, the least and the most (NaN, and the mean
-    itself, where there is one draw)."""
+    """One row a kind of mask in a `deployments` table: mean, std, min, max.
+
+    They are those of the draws' accuracies, each the mean over the tasks; of a kind with one draw
+    std is NaN, min and max are its accuracy.
+    """
     by_draw = table.groupby(["kind", "draw"], sort=False)["accuracy"].mean()
     return by_draw.groupby("kind", sort=False).agg(["mean", "std", "min", "max"])

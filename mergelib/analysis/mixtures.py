@@ -76,8 +76,11 @@ def routing(
 def named_tasks(
     bench: Workbench, model: Mixture | TwinModel, split: str = "test", limit: int | None = None
 ) -> pd.DataFrame:
-    """Of each task's first `limit` images the share whose largest λ, mean over the parts, is that
-    of their own task: columns task, named."""
+    """How often routing gives away the task: columns task, named.
+
+    `named` is the share of a task's first `limit` inputs to which the vector of their own task has
+    the largest λ, as a mean over the mixed parts.
+    """
     tasks = model.tasks if isinstance(model, TwinModel) else model.plan.tasks
     rows = []
     for number, task in enumerate(tasks):

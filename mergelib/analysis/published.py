@@ -3,6 +3,7 @@
 import pandas as pd
 
 from mergelib.cache.storage import ROOT
+from mergelib.methods import entries
 
 FOLDER = ROOT / "data" / "published"
 
@@ -18,12 +19,14 @@ def published(name: str) -> pd.DataFrame:
 
 
 def published_curves() -> dict[str, pd.DataFrame]:
-    """Label → curve (step, accuracy in [0, 1]) of runs on the papers' eight tasks, CLIP ViT-B/32.
+    """Method → curve (step, accuracy in [0, 1]) of runs on the papers' eight tasks, CLIP ViT-B/32.
 
-    A label is the method and, in brackets, what shares a coefficient; the two stages of Concrete
-    AdaMerging are joined, the steps counted on. `data/README.md` says where the numbers come from.
+    A key is the registry's name and, as its variant, what has a coefficient of its own
+    ("adamerging, task-wise"); the two stages of Concrete AdaMerging are joined, the steps counted
+    on. `data/README.md` says where the numbers come from.
     """
     table = published("adaptation_curves")
+    names = {method.title: name for name, method in entries.items()}
     curves = {}
     for (method, by), rows in table.groupby(["method", "by"], sort=False):
         shift, parts = 0, []
@@ -32,7 +35,9 @@ def published_curves() -> dict[str, pd.DataFrame]:
             shift = int(parts[-1]["step"].max())
         joined = pd.concat(parts, ignore_index=True)
         curve = joined.assign(accuracy=joined["mean_accuracy"] / 100)[["stage", "step", "accuracy"]]
-        curves[f"{method} ({by})" if by else method] = curve
+        plus = " ++" if method.endswith("++") else ""
+        key = names[method.removesuffix("++")]
+        curves[f"{key}, {by}-wise{plus}" if by else key] = curve
     return curves
 
 

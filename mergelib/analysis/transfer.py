@@ -5,53 +5,40 @@ from functools import partial
 
 import pandas as pd
 
+from mergelib.analysis.comparison import answered_right
+from mergelib.analysis.result import Result
 from mergelib.merging import task_arithmetic
 from mergelib.vectors.task_vectors import TaskVectors
 from mergelib.workbench import Workbench, best_scale
 
 
-def expert_tables(
+def expert_results(
     bench: Workbench, split: str = "test", others_limit: int | None = None
-) -> dict[str, pd.DataFrame]:
-    """The `evaluate` tables of θ0 (under `base`) and of every expert θ0 + τ, on all tasks.
+) -> dict[str, Result]:
+    """What θ0 (under `base`) and every expert θ0 + τ (under its task) get right on all tasks.
 
     Each task is read through its own head, whatever the encoder was fine-tuned on. An expert is
-    measured on all images of its own task and on the first `others_limit` of every other.
+    measured on all inputs of its own task and on the first `others_limit` of every other.
     """
-    tables, names = {"base": bench.evaluate(split=split)}, list(bench.suite.names)
+    names = bench.suite.names
+    results = {"base": Result(answered_right(bench, bench.tv.base, split))}
     for name in names:
-        options = [{"tasks": [name]}]
-        options += [{"tasks": [n], "limit": others_limit} for n in names if n != name]
-        rows = [bench.evaluate(bench.expert(name), split=split, **o) for o in options]
-        tables[name] = pd.concat(rows).set_index("task").loc[names].reset_index()
-    return tables
+        limits = {other: None if other == name else others_limit for other in names}
+        right = {}
+        for task, limit in limits.items():
+            right |= answered_right(bench, bench.expert(name), split, limit, [task])
+        results[name] = Result(right)
+    return results
 
 
-def accuracy_by_model(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a model, one column a task: the accuracies of `expert_tables`."""
-    return pd.DataFrame({k: t.set_index("task")["accuracy"] for k, t in tables.items()}).T
+def accuracy_by_model(results: Mapping[str, Result]) -> pd.DataFrame:
+    """One row a model, one column a task: the accuracies of `expert_results`."""
+    return pd.DataFrame({key: result.by_task for key, result in results.items()}).T
 
 
-def own_task(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The table of the experts, each on its own task (the diagonal of `expert_tables`)."""
-    rows = [tables[name][tables[name]["task"] == name] for name in tables["base"]["task"]]
-    return pd.concat(rows, ignore_index=True)
-
-
-def stored(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[dict]]:
-    """Tables as plain records, for `study.record`; `restored` is the way back."""
-    kept = {k: t.drop(columns="normalised", errors="ignore") for k, t in tables.items()}
-    return {k: t.to_dict("records") for k, t in kept.items()}
-
-
-def restored(records: Mapping[str, list[dict]]) -> dict[str, pd.DataFrame]:
-    """The tables that an earlier chapter `stored`."""
-    return {k: pd.DataFrame(rows).assign(normalised=float("nan")) for k, rows in records.items()}
-
-
-def by_task(table: pd.DataFrame) -> dict[str, float]:
-    """The accuracies of an `evaluate` table, by task."""
-    return dict(zip(table["task"], table["accuracy"], strict=True))
+def own_task(results: Mapping[str, Result]) -> Result:
+    """The experts, each on its own task (the diagonal of `expert_results`)."""
+    return Result({task: results[task].right[task] for task in results["base"].right})
 
 
 def forgotten(matrix: pd.DataFrame) -> pd.Series:
@@ -193,5 +180,5 @@ def growth(
 
 def mean_by_count(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """One row a method, one column a number K of tasks: the mean `normalised` of `growth`."""
-    rows = {name: t.groupby("tasks")["normalised"].mean() for name, t in tables.items()}
+    rows = {key: table.groupby("tasks")["normalised"].mean() for key, table in tables.items()}
     return pd.DataFrame(rows).T.rename_axis("method")

@@ -1,32 +1,40 @@
 """Accuracies: by task, as a matrix, against the scale, against the number of tasks."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from mergelib.figures.style import BLACK, GREY, WIDTH, method_style
+from mergelib.figures.heatmap import heatmap
+from mergelib.figures.style import BLACK, GREY, WIDTH, method_style, variant_lines
+from mergelib.methods.titles import title_of
+
+if TYPE_CHECKING:
+    from mergelib.analysis.result import Result
 
 
-def accuracy_dots(tables: Mapping[str, pd.DataFrame], labels: Mapping[str, str]):
+def accuracy_dots(results: Mapping[str, Result]):
     """One row a task, one point a method with its 95 % interval; returns the figure.
 
-    `tables` maps a method to an `evaluate` table, `labels` a method to its name in the legend.
+    `results` maps keys of methods to results; the rows are the tasks of the first one.
     """
-    tasks = list(next(iter(tables.values()))["task"])
+    tasks = list(next(iter(results.values())).right)
     figure, axis = plt.subplots(figsize=(WIDTH, 0.42 * len(tasks) + 0.9))
-    for k, (method, table) in enumerate(tables.items()):
-        y = np.arange(len(tasks)) + 0.13 * (k - (len(tables) - 1) / 2)
-        rows = table.set_index("task").loc[tasks]
+    for k, (key, result) in enumerate(results.items()):
+        y = np.arange(len(tasks)) + 0.13 * (k - (len(results) - 1) / 2)
+        rows = result.table.set_index("task").loc[tasks]
         p = 100 * rows["accuracy"].to_numpy()
         bars = [p - 100 * rows["low"].to_numpy(), 100 * rows["high"].to_numpy() - p]
-        axis.errorbar(p, y, xerr=bars, linestyle="", label=labels[method], **method_style(method))
+        axis.errorbar(p, y, xerr=bars, linestyle="", label=title_of(key), **method_style(key))
     axis.set_yticks(range(len(tasks)), tasks)
     axis.invert_yaxis()
     axis.set(xlabel="test accuracy (%)", xlim=(0, 101))
     axis.grid(axis="y", visible=False)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(tables))
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(results))
     return figure
 
 
@@ -36,25 +44,9 @@ def accuracy_matrix(
     """A heat map of shares in [0, 1] with the number (%) in each cell; returns the figure."""
     rows, columns = matrix.shape
     figure, axis = plt.subplots(figsize=(min(WIDTH, 0.66 * columns + 1.6), 0.42 * rows + 1.1))
-    values = 100 * matrix.to_numpy()
-    image = axis.imshow(values, vmin=0, vmax=100, aspect="auto")
-    for i in range(rows):
-        for j in range(columns):
-            dark = values[i, j] < 55
-            axis.text(
-                j,
-                i,
-                f"{values[i, j]:.0f}",
-                ha="center",
-                va="center",
-                color="white" if dark else "black",
-            )
-    axis.set_xticks(range(columns), matrix.columns, rotation=35, ha="right")
-    axis.set_yticks(range(rows), matrix.index)
+    cells = heatmap(axis, 100 * matrix, (0, 100), numbers=".0f")
     axis.set(xlabel=column_title, ylabel=row_title)
-    axis.grid(False)
-    axis.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axis, label=label, shrink=0.9)
+    figure.colorbar(cells, ax=axis, label=label, shrink=0.9)
     return figure
 
 
@@ -102,26 +94,20 @@ def scale_curve(val: pd.DataFrame, test: pd.DataFrame, chosen: float, base: floa
     return figure
 
 
-def scale_curves(
-    sweeps: Mapping[str, pd.DataFrame], chosen: Mapping[str, float], methods: Mapping[str, str]
-):
-    """Mean accuracy against the scale λ of several methods; returns the figure.
+def scale_curves(results: Mapping[str, Result]):
+    """Mean accuracy on val against the scale λ of several methods, the chosen λ ringed; returns
+    the figure.
 
-    `sweeps` maps a label to a table indexed by λ with one column a task, `methods` a label to the
-    method whose colour and marker it has (variants of one method differ in their lines), `chosen`
-    a label to the λ picked on val, which is ringed; a label may be missing there.
+    `results` maps keys of methods to results with a sweep. Variants of one method have its colour
+    and marker and differ in their lines.
     """
     figure, axis = plt.subplots(figsize=(WIDTH, 3.4))
-    drawn = []
-    for label, sweep in sweeps.items():
-        style = method_style(methods[label])
-        line = ("-", "--", ":", "-.")[drawn.count(methods[label]) % 4]
-        drawn.append(methods[label])
-        mean = 100 * sweep.mean(axis=1)
-        axis.plot(mean.index, mean, linestyle=line, label=label, **style)
-        if label in chosen:
-            ring = {"color": style["color"], "markerfacecolor": "none", "markersize": 11}
-            axis.plot(chosen[label], mean[chosen[label]], "o", **ring)
+    lines = variant_lines(results)
+    for key, result in results.items():
+        style, mean = method_style(key), 100 * result.sweep.mean(axis=1)
+        axis.plot(mean.index, mean, linestyle=lines[key], label=title_of(key), **style)
+        ring = {"color": style["color"], "markerfacecolor": "none", "markersize": 11}
+        axis.plot(result.scale, mean[result.scale], "o", **ring)
     ring = {"color": GREY, "markerfacecolor": "none", "markersize": 8, "linestyle": ""}
     axis.plot([], [], "o", label="λ chosen on val", **ring)
     axis.set(xlabel="scale λ of the summed task vectors", ylabel="mean accuracy (%)")

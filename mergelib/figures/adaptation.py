@@ -5,17 +5,26 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.colors import TwoSlopeNorm
 
 from mergelib.figures.accuracy import spread
-from mergelib.figures.style import BLACK, BLUE, DIVERGING, GREY, METHOD_STYLES, WIDTH, method_style
+from mergelib.figures.heatmap import heatmap
+from mergelib.figures.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    LINES,
+    WIDTH,
+    method_style,
+    task_style,
+    variant_lines,
+)
+from mergelib.methods.titles import title_of
 
 AXES = {
     "step": "step",
     "passes": "passes (forward and backward, all tasks)",
     "seconds": "seconds",
 }
-LINES = ("-", "--", ":", "-.")
 EQUAL = {"color": GREY, "linewidth": 0.8, "linestyle": ":"}
 
 
@@ -48,29 +57,25 @@ def entropy_and_loss(by_scale: pd.DataFrame, bins: pd.DataFrame):
 
 def learning_curves(
     curves: Mapping[str, pd.DataFrame],
-    methods: Mapping[str, str],
     across: Sequence[str] = ("step",),
     levels: Mapping[str, float] | None = None,
 ):
     """Mean accuracy against each column of `across` ("step", "passes", "seconds"), a panel each.
 
-    `curves` maps a label to a table with those columns and accuracy, `methods` a label to the
-    method whose colour it has (runs of one method differ in their lines). Where the last `stage`
-    of a curve of several begins there is a ring. `levels` are horizontals, label → accuracy.
-    Returns the figure.
+    `curves` maps keys of methods to tables with those columns and accuracy; variants of one method
+    have its colour and differ in their lines. A ring marks where the last of several stages (column
+    `stage`) begins. `levels`, method → accuracy, are drawn as horizontals. Returns the figure.
     """
-    size = (WIDTH, 3.4)
+    size, lines = (WIDTH, 3.4), variant_lines(curves)
     figure, axes = plt.subplots(1, len(across), figsize=size, sharey=True, squeeze=False)
     for axis, column in zip(axes[0], across, strict=True):
-        drawn = []
-        for label, curve in curves.items():
-            look = {**method_style(methods[label]), "markersize": 4}
-            line = LINES[drawn.count(methods[label]) % len(LINES)]
-            drawn.append(methods[label])
-            axis.plot(curve[column], 100 * curve["accuracy"], linestyle=line, label=label, **look)
+        for key, curve in curves.items():
+            look = {**method_style(key), "markersize": 4, "linestyle": lines[key]}
+            axis.plot(curve[column], 100 * curve["accuracy"], label=title_of(key), **look)
             _ring(axis, curve, column, look["color"])
-        for (label, level), line in zip((levels or {}).items(), LINES, strict=False):
-            axis.axhline(100 * level, color=GREY, linewidth=1, linestyle=line, label=label)
+        for (key, level), line in zip((levels or {}).items(), LINES, strict=False):
+            look = {"color": GREY, "linewidth": 1, "linestyle": line}
+            axis.axhline(100 * level, label=title_of(key), **look)
         axis.set(xlabel=AXES[column])
     axes[0, 0].set_ylabel("mean accuracy (%)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -79,13 +84,12 @@ def learning_curves(
 
 
 def coefficient_paths(paths: Mapping[str, object], tasks: Sequence[str]):
-    """Coefficients over steps, a panel a run: the mean over groups of each task, and where all are.
+    """Coefficients over steps, a panel a run: for each task the mean over its n groups of weights.
 
-    `paths` maps a title to (steps + 1, K, n) coefficients. With n > 1 groups a band shows the
-    middle 90 % of all K·n. Returns the figure.
+    `paths` maps a title to (steps + 1, K, n) coefficients. With n > 1 a band shows the middle 90 %
+    of all K·n coefficients. Returns the figure.
     """
     figure, axes = plt.subplots(1, len(paths), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
-    styles = list(METHOD_STYLES.values())
     for axis, (title, path) in zip(axes[0], paths.items(), strict=True):
         values = np.asarray(path)
         steps = np.arange(len(values))
@@ -95,8 +99,7 @@ def coefficient_paths(paths: Mapping[str, object], tasks: Sequence[str]):
                 steps, low, high, color="0.85", linewidth=0, label="middle 90 % of all"
             )
         for k, task in enumerate(tasks):
-            colour, marker = styles[k % len(styles)]
-            look = {"color": colour, "marker": marker, "markevery": max(1, len(values) // 6)}
+            look = {**task_style(k), "markevery": max(1, len(values) // 6)}
             axis.plot(steps, values[:, k].mean(axis=1), label=task, markersize=4, **look)
         axis.set(xlabel="step", title=title)
     axes[0, 0].set_ylabel("coefficient λ")
@@ -116,18 +119,13 @@ def coefficient_maps(blocks: pd.DataFrame, kinds: pd.DataFrame, start: float):
     )
     values = np.concatenate([blocks.to_numpy().ravel(), kinds.to_numpy().ravel()])
     reach = max(float(np.nanmax(np.abs(values - start))), 1e-9)
-    norm = TwoSlopeNorm(start, start - reach, start + reach)
     for axis, table, title in (
         (left, blocks, "by task (mean over tensors)"),
         (right, kinds, "by kind (mean over tasks)"),
     ):
-        image = axis.imshow(table.to_numpy(), cmap=DIVERGING, norm=norm, aspect="auto")
-        axis.set_xticks(range(table.shape[1]), table.columns, rotation=35, ha="right")
-        axis.set_yticks(range(len(table)), table.index, fontsize=7)
+        cells = heatmap(axis, table, (start - reach, start + reach), diverging=True, size=7)
         axis.set(xlabel="block", title=title)
-        axis.grid(False)
-        axis.spines[:].set_visible(False)
-    figure.colorbar(image, ax=(left, right), label="coefficient λ", shrink=0.9)
+    figure.colorbar(cells, ax=(left, right), label="coefficient λ", shrink=0.9)
     return figure
 
 
@@ -159,10 +157,8 @@ def coefficients_compared(pairs: pd.DataFrame, x: str, y: str):
     Returns the figure.
     """
     figure, axis = plt.subplots(figsize=(0.75 * WIDTH, 3.6))
-    styles = list(METHOD_STYLES.values())
     for k, (task, rows) in enumerate(pairs.groupby("task", sort=False)):
-        colour, marker = styles[k % len(styles)]
-        look = {"color": colour, "marker": marker, "markersize": 3.5, "alpha": 0.6}
+        look = {**task_style(k), "markersize": 3.5, "alpha": 0.6}
         axis.plot(rows[x], rows[y], linestyle="", label=task, **look)
     middle = float(pairs[[x, y]].to_numpy().mean())
     axis.axline((middle, middle), slope=1, **EQUAL)
@@ -172,26 +168,23 @@ def coefficients_compared(pairs: pd.DataFrame, x: str, y: str):
 
 
 def curves_beside(panels: Mapping[str, Mapping[str, pd.DataFrame]]):
-    """Mean accuracy against steps, a panel a source: title → label → table (step, accuracy).
+    """Mean accuracy against steps, a panel a source: title → method → table (step, accuracy).
 
-    Labels that begin with "Concrete" have the colour of that method, others AdaMerging's; equal
-    labels have equal lines. Rings mark a last `stage`. Each panel has axes of its own. Returns the
-    figure.
+    Variants of one method have its colour and differ in their lines, equal keys look the same in
+    all panels. Rings mark where the last of several stages begins. Each panel has axes of its own.
+    Returns the figure.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.6), squeeze=False)
-    labels = list(dict.fromkeys(label for curves in panels.values() for label in curves))
+    lines = variant_lines(key for curves in panels.values() for key in curves)
     handles = {}
     for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
-        for label, curve in curves.items():
-            method = "concrete" if label.startswith("Concrete") else "adamerging"
-            alike = [k for k in labels if k.startswith("Concrete") == (method == "concrete")]
-            line = LINES[alike.index(label) % len(LINES)]
-            look = {**method_style(method), "markersize": 3, "linestyle": line}
-            handles[label] = axis.plot(curve["step"], 100 * curve["accuracy"], **look)[0]
+        for key, curve in curves.items():
+            look = {**method_style(key), "markersize": 3, "linestyle": lines[key]}
+            handles[key] = axis.plot(curve["step"], 100 * curve["accuracy"], **look)[0]
             _ring(axis, curve, "step", look["color"])
         axis.set(title=title, xlabel="step", ylabel="mean accuracy (%)")
-    names = [label for label in labels if label in handles]
-    figure.legend([handles[n] for n in names], names, loc="outside upper center", ncols=3)
+    titles = [title_of(key) for key in handles]
+    figure.legend(handles.values(), titles, loc="outside upper center", ncols=3)
     return figure
 
 

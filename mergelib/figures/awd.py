@@ -6,9 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Arc, Circle
 
-from mergelib.figures.style import BLACK, GREY, WIDTH, method_style
+from mergelib.figures.style import BLACK, GREY, LINES, WIDTH, method_style
 
-LINES = ("-", "--", ":", "-.")
 ELEVATION = 24  # degrees, of the eye over the three task vectors
 
 
@@ -52,7 +51,7 @@ def objective_curve(
         seconds, objective = np.asarray(seconds), np.asarray(objective)
         look = {"color": str(shades[k]), "linestyle": LINES[k % len(LINES)]}
         axis.plot(seconds[seconds > 0], objective[seconds > 0], label=label, **look)
-    style = method_style("awd")
+    style = method_style("awd_task_arithmetic")
     axis.axhline(exact[1], color=style["color"], linewidth=0.8, linestyle=":")
     axis.plot(*exact, linestyle="", label="exact", **style | {"markersize": 9})
     axis.annotate(f"{_duration(exact[0])}", exact, (0, 8), textcoords="offset points", ha="center")
@@ -69,7 +68,7 @@ def redundant_by_depth(names: Sequence[str], share: Mapping[str, Sequence[float]
     figure.
     """
     figure, axis = plt.subplots(figsize=(WIDTH, 3.0))
-    style = method_style("awd")
+    style = method_style("awd_task_arithmetic")
     for k, (label, values) in enumerate(share.items()):
         look = {**style, "linestyle": LINES[k % len(LINES)], "markersize": 4}
         fill = style["color"] if k == 0 else "white"
@@ -81,7 +80,7 @@ def redundant_by_depth(names: Sequence[str], share: Mapping[str, Sequence[float]
 
 
 def _plane(axis, points: np.ndarray, delta: np.ndarray) -> None:
-    green = method_style("awd")["color"]
+    green = method_style("awd_task_arithmetic")["color"]
     centre, radius = points.mean(axis=0), np.linalg.norm(points[0] - points[1]) / 2
     axis.add_patch(Circle(centre, radius, fill=False, color=GREY, linewidth=0.8, linestyle=":"))
     for k, point in enumerate(points):
@@ -117,7 +116,7 @@ def _plane(axis, points: np.ndarray, delta: np.ndarray) -> None:
 
 
 def _space(axis, points: np.ndarray, delta: np.ndarray) -> None:
-    green, zero = method_style("awd")["color"], np.zeros(3)
+    green, zero = method_style("awd_task_arithmetic")["color"], np.zeros(3)
     for k, point in enumerate(points):
         axis.plot(*np.stack([zero, point], 1), color=BLACK, marker="")
         axis.plot(*np.stack([delta, point], 1), color=green, linestyle="--", marker="")

@@ -6,57 +6,51 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from mergelib.figures.style import BLACK, GREY, WIDTH, method_style
-
-LINES = ("-", "--", ":", "-.")
+from mergelib.figures.style import BLACK, GREY, LINES, WIDTH, method_style, variant_lines
+from mergelib.methods.titles import name_of, title_of
 
 
 def share_curves(
     panels: Mapping[str, Mapping[str, pd.DataFrame]],
-    methods: Mapping[str, str],
     column: str,
     label: str,
     levels: Mapping[str, Mapping[str, float]] | None = None,
 ):
     """Mean accuracy against a share (logarithmic), a panel a title, each with an axis of its own.
 
-    `panels` maps a title to curves, label → table with `column` and accuracy, and with low and
-    high where there is an interval; `methods` a label to the method whose colour it has (curves of
-    one method in a panel differ in their lines). Rows of share 0 are left out. `levels` maps a
-    title to horizontals, label → accuracy. `label` names the share. Returns the figure.
+    `panels` maps a title to curves, method → table with `column` and accuracy, and with low and
+    high where there is an interval; variants of one method in a panel have its colour and differ
+    in their lines. Rows of share 0 are left out. `levels` maps a title to horizontals, method →
+    accuracy. `label` names the share. Returns the figure.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.4), squeeze=False)
     handles = {}
     for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
-        drawn = []
-        for name, curve in curves.items():
+        lines = variant_lines(curves)
+        for key, curve in curves.items():
             shown = curve[curve[column] > 0]
-            look = {**method_style(methods[name]), "markersize": 4}
-            look["linestyle"] = LINES[drawn.count(methods[name]) % len(LINES)]
-            drawn.append(methods[name])
+            look = {**method_style(key), "markersize": 4, "linestyle": lines[key]}
             middle, bars = 100 * shown["accuracy"], None
             if "low" in shown:
                 bars = [middle - 100 * shown["low"], 100 * shown["high"] - middle]
-            handles[name] = axis.errorbar(shown[column], middle, yerr=bars, capsize=2, **look)
-        for (name, level), line in zip((levels or {}).get(title, {}).items(), LINES, strict=False):
+            handles[key] = axis.errorbar(shown[column], middle, yerr=bars, capsize=2, **look)
+        for (key, level), line in zip((levels or {}).get(title, {}).items(), LINES, strict=False):
             look = {"color": GREY, "linewidth": 1, "linestyle": line}
-            handles[name] = axis.axhline(100 * level, **look)
+            handles[key] = axis.axhline(100 * level, **look)
         _logarithmic(axis)
         axis.set(xlabel=label, ylabel="mean accuracy (%)", title=title)
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)
+    titles = [title_of(key) for key in handles]
+    figure.legend(handles.values(), titles, loc="outside upper center", ncols=3)
     return figure
 
 
-def cost_frontier(
-    table: pd.DataFrame, methods: Mapping[str, str], frontiers: Mapping[str, pd.DataFrame]
-):
+def cost_frontier(table: pd.DataFrame, frontiers: Mapping[str, pd.DataFrame]):
     """Mean accuracy against each column that `frontiers` names (in millions, logarithmic), a panel
     each; a line joins the rows of the frontier.
 
-    `table` is that of `analysis.by_cost`, `frontiers` maps its columns to the rows that nothing
-    beats, `methods` an index of the table to the method whose colour and marker it has; several of
-    one method are joined by a thin line and named once, by what precedes the comma. Returns the
-    figure.
+    `table` is that of `analysis.by_cost`, its index keys of methods; `frontiers` maps its columns
+    to the rows that nothing beats. Variants of one method are joined by a thin line and have one
+    entry in the legend. Returns the figure.
     """
     size = (WIDTH, 4.2)
     figure, axes = plt.subplots(1, len(frontiers), figsize=size, sharey=True, squeeze=False)
@@ -65,13 +59,12 @@ def cost_frontier(
         line = {"color": BLACK, "linewidth": 0.8, "linestyle": ":", "drawstyle": "steps-post"}
         where = 100 * best["accuracy"]
         (handles["none better at the cost"],) = axis.plot(best[column] / 1e6, where, **line)
-        for method in dict.fromkeys(methods[name] for name in table.index):
-            rows = table[[methods[name] == method for name in table.index]]
+        for method, rows in table.groupby(name_of, sort=False):
             y = 100 * rows["accuracy"]
             bars = [y - 100 * rows["low"], 100 * rows["high"] - y]
             look = {**method_style(method), "linewidth": 0.6, "elinewidth": 1}
-            name = rows.index[0].partition(",")[0]
-            handles[name] = axis.errorbar(rows[column] / 1e6, y, yerr=bars, **look)
+            bars = axis.errorbar(rows[column] / 1e6, y, yerr=bars, **look)
+            handles[title_of(method)] = bars
         _logarithmic(axis)
         axis.set(xlabel=f"{column} (millions)")
     axes[0, 0].set_ylabel("mean accuracy on test (%)")

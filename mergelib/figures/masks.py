@@ -6,10 +6,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from mergelib.figures.style import BLACK, GREY, ORANGE, SKY, WIDTH, method_style
+from mergelib.figures.heatmap import heatmap
+from mergelib.figures.style import BLACK, BLUE, GREY, LINES, ORANGE, SKY, WIDTH, method_style
 
-COLOURS = (BLACK, "#0072b2", SKY, ORANGE)
-LINES = ("-", "--", ":", "-.")
+COLOURS = (BLACK, BLUE, SKY, ORANGE)
 
 
 def relaxed_densities(m: Sequence[float], densities: Mapping[str, Mapping[str, Sequence[float]]]):
@@ -36,14 +36,10 @@ def mask_map(kinds: pd.DataFrame, magnitudes: pd.DataFrame):
     """
     size = (WIDTH, 0.3 * len(kinds) + 1.2)
     figure, (left, right) = plt.subplots(1, 2, figsize=size, width_ratios=(1.25, 1))
-    image = left.imshow(kinds.to_numpy(), aspect="auto")
-    left.set_xticks(range(kinds.shape[1]), kinds.columns)
-    left.set_yticks(range(len(kinds)), kinds.index, fontsize=7)
+    cells = heatmap(left, kinds, rotation=0, size=7)
     left.set(xlabel="block")
-    left.grid(False)
-    left.spines[:].set_visible(False)
-    figure.colorbar(image, ax=left, label="mean probability σ(x)", location="top", shrink=0.9)
-    style = method_style("concrete")
+    figure.colorbar(cells, ax=left, label="mean probability σ(x)", location="top", shrink=0.9)
+    style = method_style("concrete_task_arithmetic")
     right.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":", label="start")
     right.plot(magnitudes["group"], magnitudes["probability"], label="learnt mask", **style)
     right.set(xlabel="tenth of the weights, by |Σ τ|", ylabel="mean probability σ(x)")
@@ -61,7 +57,10 @@ def expert_masks(table: pd.DataFrame, labels: Mapping[str, str]):
     figure, axis = plt.subplots(figsize=(WIDTH, 0.36 * len(table) + 1.0))
     y = np.arange(len(table))
     axis.plot(100 * table["expert"], y, linestyle="", label="expert", **method_style("expert"))
-    looks = [method_style("concrete"), {"color": GREY, "marker": "|", "markersize": 11}]
+    looks = [
+        method_style("concrete_task_arithmetic"),
+        {"color": GREY, "marker": "|", "markersize": 11},
+    ]
     for (column, label), look in zip(labels.items(), looks, strict=False):
         axis.plot(100 * table[column], y, linestyle="", label=label, **look)
     axis.set_yticks(y, table["task"])

@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.patches import FancyBboxPatch
 
 from mergelib.figures.accuracy import LABEL_GAP, spread
-from mergelib.figures.style import BLACK, BLUE, DIVERGING, GREY, VERMILION, WIDTH, method_style
+from mergelib.figures.heatmap import heatmap
+from mergelib.figures.style import BLACK, BLUE, GREY, VERMILION, WIDTH, method_style
 
 
 def mixture_schematic():
@@ -46,7 +47,8 @@ def mixture_schematic():
 
 
 def routing_maps(parts: Mapping[str, pd.DataFrame], columns: int = 3):
-    """A heat map a part: the mean λ that images of a task (rows) get of each vector (columns).
+    """A heat map for each mixed part: rows are tasks of the images, columns are task vectors, and
+    a cell is the mean coefficient λ that those images give to that vector.
 
     `parts` is `Routing.by_part`. One colour scale for all, white at zero. Returns the figure.
     """
@@ -59,41 +61,29 @@ def routing_maps(parts: Mapping[str, pd.DataFrame], columns: int = 3):
     )
     reach = max(max(float(table.abs().to_numpy().max()) for table in parts.values()), 1e-9)
     for axis, (title, table) in zip(axes.flat, parts.items(), strict=False):
-        image = axis.imshow(table.to_numpy(), cmap=DIVERGING, vmin=-reach, vmax=reach)
-        axis.set_aspect("auto")
-        axis.set_xticks(range(len(tasks)), tasks, rotation=60, ha="right", fontsize=7)
-        axis.set_yticks(range(len(tasks)), tasks, fontsize=7)
+        cells = heatmap(axis, table, (-reach, reach), diverging=True, rotation=60, size=7)
         axis.set_title(title)
-        axis.grid(False)
-        axis.spines[:].set_visible(False)
     for axis in list(axes.flat)[len(parts) :]:
         axis.set_visible(False)
     figure.supxlabel("task vector", fontsize=9)
     figure.supylabel("images of", fontsize=9)
-    figure.colorbar(image, ax=axes, label="mean coefficient λ", shrink=0.8)
+    figure.colorbar(cells, ax=axes, label="mean coefficient λ", shrink=0.8)
     return figure
 
 
 def first_choices(matrix: pd.DataFrame, own: pd.DataFrame):
-    """Left: of images of a task (rows), the share whose largest λ is a vector's (columns), in %.
-    Right: the share whose own task's vector is first, by part, a line a task and their mean.
+    """Which task vector has the largest coefficient λ, in % of a task's images.
 
-    `matrix` is `Routing.first_choice`, `own` `Routing.own_first`. Returns the figure.
+    Left, all parts together: rows are tasks of the images, columns are task vectors. Right, part by
+    part: the share of the images to which the vector of their own task is first, a line a task and
+    their mean. `matrix` is `Routing.first_choice`, `own` `Routing.own_first`. Returns the figure.
     """
     tasks = list(matrix.index)
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(WIDTH, 0.3 * len(tasks) + 1.5), width_ratios=(1.15, 1)
     )
-    values = 100 * matrix.to_numpy()
-    left.imshow(values, vmin=0, vmax=100, aspect="auto")
-    for (i, j), value in np.ndenumerate(values):
-        colour = "white" if value < 55 else "black"
-        left.text(j, i, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=7.5)
-    left.set_xticks(range(len(tasks)), tasks, rotation=35, ha="right")
-    left.set_yticks(range(len(tasks)), tasks)
+    heatmap(left, 100 * matrix, (0, 100), numbers=".0f")
     left.set(xlabel="task vector with the largest λ (%)", ylabel="images of")
-    left.grid(False)
-    left.spines[:].set_visible(False)
     x = np.arange(own.shape[1])
     for row in 100 * own.to_numpy():
         right.plot(x, row, color=GREY, alpha=0.5, linewidth=0.8)

@@ -2,29 +2,22 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
-from mergelib.figures.style import DIVERGING, METHOD_STYLES, WIDTH
+from mergelib.figures.heatmap import heatmap
+from mergelib.figures.style import WIDTH, task_style
 
 
 def cosine_matrix(cosines, tasks, limit: float = 0.4):
-    """A heat map of the cosines (K, K) with the number in each cell; returns the figure.
+    """A heat map of the cosines (K, K) with the number of each pair; returns the figure.
 
     Colours saturate at ±`limit`: task vectors are far from parallel.
     """
-    values = np.asarray(cosines)
-    k = len(tasks)
+    values, k = np.asarray(cosines), len(tasks)
     figure, axis = plt.subplots(figsize=(min(WIDTH, 0.62 * k + 1.4), 0.42 * k + 1.0))
-    shown = np.where(np.eye(k, dtype=bool), np.nan, values)
-    image = axis.imshow(shown, cmap=DIVERGING, vmin=-limit, vmax=limit, aspect="auto")
-    for i in range(k):
-        for j in range(k):
-            if i != j:
-                axis.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=7.5)
-    axis.set_xticks(range(k), tasks, rotation=35, ha="right")
-    axis.set_yticks(range(k), tasks)
-    axis.grid(False)
-    axis.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axis, label="cosine", shrink=0.9)
+    pairs = pd.DataFrame(np.where(np.eye(k, dtype=bool), np.nan, values), tasks, tasks)
+    cells = heatmap(axis, pairs, (-limit, limit), diverging=True, numbers=".2f")
+    figure.colorbar(cells, ax=axis, label="cosine", shrink=0.9)
     return figure
 
 
@@ -36,15 +29,13 @@ def depth_profile(names, norms, cosines, tasks):
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.0))
     x = np.arange(len(names))
-    styles = list(METHOD_STYLES.values())
     for k, task in enumerate(tasks):
-        colour, marker = styles[k % len(styles)]
         left.plot(
             x,
             np.asarray(norms)[:, k],
             color="0.35",
             alpha=0.7,
-            marker=marker,
+            marker=task_style(k)["marker"],
             markersize=4,
             linewidth=0.8,
             label=task,

@@ -8,6 +8,7 @@ import torch
 import mergelib as ml
 import mergelib.evaluation
 from mergelib.analysis import comparison, geometry, planes, transfer
+from mergelib.analysis.result import Result
 from mergelib.analysis.transfer import windows
 from mergelib.figures.accuracy import spread
 from mergelib.workbench import best_scale, open_workbench
@@ -18,38 +19,44 @@ def bench():
     return open_workbench("pico", device="cpu")
 
 
-def table(values: dict[str, float], n=100) -> pd.DataFrame:
-    rows = [
-        {"task": k, "n": n, "correct": round(n * v), "accuracy": v, "low": v - 0.1,
-         "high": v + 0.1, "normalised": float("nan")}
-        for k, v in values.items()
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
+def result(values: dict[str, float], n=100) -> Result:
+    return Result({task: torch.arange(n) < round(n * share) for task, share in values.items()})
 
 
-TABLES = {
-    "base": table({"z": 0.5, "a": 0.6}),
-    "a": table({"z": 0.1, "a": 0.9}),
-    "z": table({"z": 0.8, "a": 0.4}),
+RESULTS = {
+    "base": result({"z": 0.5, "a": 0.6}),
+    "a": result({"z": 0.1, "a": 0.9}),
+    "z": result({"z": 0.8, "a": 0.4}),
 }
 
 
 def test_experts_are_read_on_their_own_tasks_in_the_order_of_the_suite():
-    own = transfer.own_task(TABLES)
+    own = transfer.own_task(RESULTS).table
     assert own["task"].tolist() == ["z", "a"]
     assert own["accuracy"].tolist() == [0.8, 0.9]
 
 
+def test_an_expert_is_measured_on_all_of_its_own_task_and_on_some_of_the_others(bench):
+    found = transfer.expert_results(bench, others_limit=7)
+    assert list(found) == ["base", *bench.suite.names]
+    for name in bench.suite.names:
+        table = found[name].table
+        assert table["task"].tolist() == list(bench.suite.names)
+        counts = {
+            task: len(bench.suite[task].test) if task == name else 7 for task in table["task"]
+        }
+        assert dict(zip(table["task"], table["n"], strict=True)) == counts
+        for row in table.itertuples():
+            limit = None if row.task == name else 7
+            plain = bench.evaluate(bench.expert(name), tasks=[row.task], limit=limit)
+            assert row.correct == plain["correct"][0]
+    assert found["base"].table["correct"].tolist() == bench.evaluate()["correct"].tolist()
+
+
 def test_forgetting_is_the_loss_on_the_other_tasks():
-    lost = transfer.forgotten(transfer.accuracy_by_model(TABLES))
+    lost = transfer.forgotten(transfer.accuracy_by_model(RESULTS))
     assert lost["a"] == pytest.approx(0.4)
     assert lost["z"] == pytest.approx(0.2)
-
-
-def test_stored_tables_come_back():
-    back = transfer.restored(transfer.stored(TABLES))
-    for name, frame in TABLES.items():
-        pd.testing.assert_frame_equal(back[name], frame)
 
 
 def test_percent_leaves_counts_scales_and_the_input_alone():
@@ -57,6 +64,12 @@ def test_percent_leaves_counts_scales_and_the_input_alone():
     shown = comparison.percent(shares)
     assert shown.iloc[0].tolist() == [12.3, 0.3, 7, "a"]
     assert shares["accuracy"][0] == 0.123456
+
+
+def test_percent_gives_methods_their_titles():
+    index = pd.Index(["ties", "adamerging, task-wise", "nothing"], name="method")
+    shown = comparison.percent(pd.DataFrame({"accuracy": 0.5}, index))
+    assert shown.index.tolist() == ["TIES", "AdaMerging, task-wise", "nothing"]
 
 
 def test_percent_shows_a_dash_where_there_is_no_number():
@@ -156,11 +169,14 @@ def test_a_random_method_reports_the_mean_and_spread_over_seeds(bench):
     def merge(scale, seed):
         return ml.merging.dare(bench.tv, drop=0.5, scale=scale, seed=seed)
 
-    expert = dict.fromkeys(bench.suite.names, 1.0)
-    result, spread = comparison.over_seeds(bench, merge, [0.3], expert, seeds=[0, 1, 2])
-    means = [bench.evaluate(merge(0.3, s))["accuracy"].mean() for s in (0, 1, 2)]
-    assert result.mean == pytest.approx(np.mean(means))
-    assert spread == pytest.approx(np.std(means))
+    found = comparison.tune(bench, merge, [0.3], seeds=[0, 1, 2])
+    tables = [bench.evaluate(merge(0.3, s)) for s in (0, 1, 2)]
+    means = [table["accuracy"].mean() for table in tables]
+    assert found.scale == 0.3 and found.mean == pytest.approx(np.mean(means))
+    assert found.deviation == pytest.approx(np.std(means))
+    for column in ("accuracy", "low", "high"):
+        expected = sum(table[column] for table in tables) / 3
+        assert found.table[column].tolist() == expected.tolist()
 
 
 def test_labels_are_spread_without_changing_their_order():

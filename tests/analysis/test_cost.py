@@ -9,6 +9,7 @@ from toys import hugging_face_vit, states, vit, vit_bench
 
 from mergelib import TaskVectors
 from mergelib.analysis import comparison, cost
+from mergelib.analysis.result import Result
 from mergelib.mixtures import Start, prune, upscale
 from mergelib.mixtures.twin.method import twin_model
 
@@ -158,27 +159,26 @@ def test_answers_of_a_mixture_at_its_start_are_those_of_its_weights():
     bench = vit_bench()
     merged = bench.tv.base + 0.3 * bench.tv.sum()
     model = upscale(bench.encoder, bench.tv, merged, depth=1, start=Start(0.3))
-    one, other = comparison.measured(bench, {"one": merged, "two": model}, limit=10).values()
+    one, other = (comparison.measured(bench, m, limit=10) for m in (merged, model))
     assert all(len(r) == 10 for r in one.right.values())
     assert all((one.right[k] == other.right[k]).all() for k in one.right)
     assert comparison.difference(one, other) == (0, 0)
 
 
 def accuracies(*shares, n=100):
-    rows = [{"task": str(i), "n": n, "accuracy": share} for i, share in enumerate(shares)]
-    return pd.DataFrame(rows)
+    return Result({str(i): torch.arange(n) < round(share * n) for i, share in enumerate(shares)})
 
 
 def test_accuracies_stand_beside_the_costs_they_were_said_to_have():
     spent = pd.DataFrame({"stored": [7, 9]}, ["one", "two"])
-    tables = {"two": accuracies(0.4, 0.6), "other": accuracies(0.5, 0.5)}
-    found = cost.by_cost(tables, spent, {"other": "one"})
+    results = {"two": accuracies(0.4, 0.6), "other": accuracies(0.5, 0.5)}
+    found = cost.by_cost(results, spent, {"other": "one"})
     assert found.index.tolist() == ["two", "other"] and found["stored"].tolist() == [9, 7]
     assert found["accuracy"].tolist() == [0.5, 0.5]
     half = 1.96 * (0.5**2 / 200) ** 0.5
     assert found.loc["other", "high"] == pytest.approx(0.5 + half, abs=1e-4)
     with pytest.raises(KeyError):
-        cost.by_cost(tables, spent, {})
+        cost.by_cost(results, spent, {})
 
 
 def test_means_keep_their_keys_in_order():

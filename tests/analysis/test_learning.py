@@ -16,6 +16,7 @@ from mergelib import Layout, merging
 from mergelib.adaptation import AdaMergingLearner, Adapted, adamerging, relaxed_mask
 from mergelib.analysis import adaptation, awd, comparison, geometry, masks
 from mergelib.analysis.published import published_curves
+from mergelib.analysis.result import Result
 from mergelib.merging.awd.report import Disentangled
 from mergelib.workbench import Workbench
 
@@ -312,13 +313,14 @@ def test_a_learner_that_has_not_begun_has_a_path_of_one_point(bench):
 
 def test_published_stages_are_joined_and_every_curve_has_its_steps():
     curves = published_curves()
-    concrete = curves["Concrete AdaMerging (tensor)"]
+    concrete = curves["concrete_adamerging, tensor-wise"]
     assert concrete["stage"].unique().tolist() == ["mask", "coefficients"]
     assert concrete["step"].iloc[[0, -1]].tolist() == [0, 3000]
     # Tang et al. 2023, table of ViT-B/32: 84.0 and 77.3 per cent.
     assert concrete["accuracy"].iloc[-1] == pytest.approx(0.840, abs=5e-4)
-    table = curves["Concrete task arithmetic"]
+    table = curves["concrete_task_arithmetic"]
     assert table["accuracy"].iloc[-1] == pytest.approx(0.773, abs=5e-4)
+    assert {"adamerging, task-wise", "adamerging, tensor-wise ++"} < set(curves)
     for curve in curves.values():
         assert curve["step"].is_monotonic_increasing and curve["accuracy"].between(0.5, 1).all()
 
@@ -333,16 +335,19 @@ def test_changes_are_after_minus_before():
     entropies = pd.DataFrame(
         {"task": ["b", "a"], "entropy_before": [2.0, 1], "entropy_after": [1, 1]}
     )
-    before = pd.DataFrame({"task": ["a", "b"], "accuracy": [0.5, 0.7]})
-    after = pd.DataFrame({"task": ["a", "b"], "accuracy": [0.6, 0.4]})
+    before, after = (
+        Result({task: torch.arange(10) < right for task, right in counts.items()})
+        for counts in ({"a": 5, "b": 7}, {"a": 6, "b": 4})
+    )
     found = adaptation.changes(entropies, before, after)
     assert found["task"].tolist() == ["b", "a"]
     assert found["entropy"].tolist() == [-1, 0]
     assert found["accuracy"].tolist() == pytest.approx([-0.3, 0.1])
 
 
-def test_results_of_earlier_chapters_are_normalised():
-    table = pd.DataFrame({"task": ["a", "b"], "accuracy": [0.5, 0.6], "normalised": np.nan})
-    found = comparison.normalised({"x": comparison.Tuned(0.1, table)}, {"a": 1.0, "b": 0.8})
-    assert found["x"].test["normalised"].tolist() == pytest.approx([0.5, 0.75])
-    assert found["x"].scale == 0.1 and table["normalised"].isna().all()
+def test_a_summary_measures_each_method_by_its_experts():
+    result = Result({"a": torch.arange(10) < 5, "b": torch.arange(10) < 6}, 0.1)
+    row = comparison.summary({"ties": result}, {"a": 1.0, "b": 0.8}).loc["ties"]
+    assert row["normalised"] == pytest.approx((0.5 + 0.75) / 2)
+    assert (row["λ"], row["worst task"], row["its accuracy"]) == (0.1, "a", 0.5)
+    assert row["mean"] == pytest.approx(0.55)

@@ -8,7 +8,7 @@ from toys import PIXELS, linear_bench, normal
 
 import mergelib as ml
 from mergelib.analysis import awd, comparison, geometry, transfer
-from mergelib.analysis.comparison import Compared
+from mergelib.analysis.result import Result
 from mergelib.intervals import Z95
 from mergelib.workbench import open_workbench
 
@@ -19,7 +19,7 @@ def pico():
 
 
 def compared(*tasks):
-    return Compared(0.3, None, {f"t{i}": torch.tensor(r).bool() for i, r in enumerate(tasks)})
+    return Result({f"t{i}": torch.tensor(r).bool() for i, r in enumerate(tasks)}, 0.3)
 
 
 def test_a_difference_and_its_interval_come_from_the_images_that_differ():
@@ -35,9 +35,19 @@ def test_a_difference_and_its_interval_come_from_the_images_that_differ():
     assert table.loc["b", "mean"] == pytest.approx((0.5 + 1) / 2)
 
 
+def test_a_method_of_several_seeds_is_right_on_an_image_as_often_as_its_seeds_are():
+    seeds = compared([[1, 1, 0, 0], [1, 0, 0, 0]])
+    change, half = comparison.difference(seeds, compared([1, 0, 1, 0]))
+    assert change == pytest.approx((1 + 0.5) / 4 - 0.5)
+    apart = np.array([0, 0.5, -1, 0])
+    assert half == pytest.approx(Z95 * np.sqrt(apart.var() / 4))
+
+
 def test_models_on_other_images_are_refused():
-    with pytest.raises(ValueError, match="the same images"):
+    with pytest.raises(ValueError, match="the same inputs"):
         comparison.difference(compared([1, 0]), compared([1, 0, 1]))
+    with pytest.raises(ValueError, match="the same inputs"):
+        comparison.difference(compared([1, 0]), compared([1, 0], [1, 0]))
 
 
 def test_each_method_takes_the_scale_that_is_best_on_val(pico):
@@ -50,14 +60,16 @@ def test_each_method_takes_the_scale_that_is_best_on_val(pico):
     test = bench.evaluate(merge(scale=found["sum"].scale))
     assert found["sum"].table["correct"].tolist() == test["correct"].tolist()
     assert found["sum"].mean == pytest.approx(test["accuracy"].mean())
-    assert found["fixed"].scale is None
+    pd.testing.assert_frame_equal(found["sum"].sweep.mean(axis=1).to_frame(), means.to_frame())
+    assert found["fixed"].scale is None and found["fixed"].sweep is None
     assert found["fixed"].mean == pytest.approx(bench.evaluate(fixed)["accuracy"].mean())
 
 
 def test_what_a_multiple_of_the_scale_costs_is_read_off_the_curve():
     sweep = pd.DataFrame({"a": [0.5, 0.9, 0.7], "b": [0.5, 0.7, 0.3]}, index=[0.1, 0.2, 0.6])
-    assert comparison.lost_at({"m": sweep}, {"m": 0.2}) == {"m": pytest.approx(0.8 - 0.65)}
-    assert comparison.lost_at({"m": sweep}, {"m": 0.2}, 9) == {"m": pytest.approx(0.8 - 0.5)}
+    found = {"m": Result({}, 0.2, sweep)}
+    assert comparison.lost_at(found) == {"m": pytest.approx(0.8 - 0.65)}
+    assert comparison.lost_at(found, 9) == {"m": pytest.approx(0.8 - 0.5)}
 
 
 def test_a_redundant_vector_is_taken_apart():

@@ -131,11 +131,12 @@ def test_the_best_run_is_that_of_the_highest_look():
 
 def test_mixtures_and_weights_are_measured_on_the_same_images(bench, model):
     merged = ml.merging.task_arithmetic(bench.tv, 0.3)
-    found = comparison.measured(bench, {"mixture": model, "merged": merged}, limit=6)
+    found = comparison.compare(bench, {"mixture": model, "merged": merged}, test_limit=6)
     mixture = evaluate(model, bench.heads, bench.suite, limit=6)
     assert found["mixture"].table["correct"].tolist() == mixture["correct"].tolist()
     table = bench.evaluate(merged, limit=6)
     assert found["merged"].table["correct"].tolist() == table["correct"].tolist()
-    fixed = comparison.fixed(bench, model, dict.fromkeys(NAMES, 0.5), limit=6)
-    assert fixed.test["correct"].tolist() == mixture["correct"].tolist()
-    assert fixed.test["normalised"].tolist() == pytest.approx(2 * mixture["accuracy"])
+    alone = comparison.measured(bench, model, limit=6)
+    assert alone.table["correct"].tolist() == mixture["correct"].tolist()
+    shares = comparison.summary({"wemoe": alone}, dict.fromkeys(NAMES, 0.5))["normalised"]
+    assert shares["wemoe"] == pytest.approx(2 * mixture["accuracy"].mean())

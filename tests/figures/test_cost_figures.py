@@ -16,10 +16,12 @@ def curve(**more):
 
 def test_share_curves_leave_out_nothing_but_the_share_of_zero():
     measured = curve(low=[0.1, 0.4, 0.5], high=[0.3, 0.7, 0.7])
-    panels = {"here": {"E-WEMoE": measured}, "there": {"B/32": curve(), "L/14": curve()}}
-    methods = dict.fromkeys(("E-WEMoE", "B/32", "L/14"), "ewemoe")
-    levels = {"here": {"WEMoE": 0.65}}
-    figure = figures.share_curves(panels, methods, "kept", "kept share", levels)
+    panels = {
+        "here": {"ewemoe": measured},
+        "there": {"ewemoe, B/32": curve(), "ewemoe, L/14": curve()},
+    }
+    levels = {"here": {"wemoe": 0.65}}
+    figure = figures.share_curves(panels, "kept", "kept share", levels)
     here, there = figure.axes
     assert [axis.get_title() for axis in figure.axes] == ["here", "there"]
     assert here.get_xscale() == "log" and here.get_xlabel() == "kept share"
@@ -32,7 +34,7 @@ def test_share_curves_leave_out_nothing_but_the_share_of_zero():
     assert two[0].get_color() == two[1].get_color() == METHOD_STYLES["ewemoe"][0]
     assert two[0].get_linestyle() != two[1].get_linestyle()
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["E-WEMoE", "WEMoE", "B/32", "L/14"]
+    assert legend == ["E-WEMoE", "WEMoE", "E-WEMoE, B/32", "E-WEMoE, L/14"]
 
 
 def test_a_frontier_joins_its_rows_and_names_each_method_once():
@@ -44,11 +46,10 @@ def test_a_frontier_joins_its_rows_and_names_each_method_once():
             "stored": [1e6, 2e6, 4e6],
             "multiply-adds": [3e6, 3e6, 5e6],
         },
-        ["TIES", "E-WEMoE, 0.1 kept", "E-WEMoE, 0.3 kept"],
+        ["ties", "ewemoe, 0.1 kept", "ewemoe, 0.3 kept"],
     )
-    styles = {name: "ties" if name == "TIES" else "ewemoe" for name in table.index}
     fronts = {"stored": table, "multiply-adds": table.iloc[1:]}
-    figure = figures.cost_frontier(table, styles, fronts)
+    figure = figures.cost_frontier(table, fronts)
     for axis, x, best in zip(figure.axes, ([1, 2, 4], [3, 3, 5]), ([1, 2, 4], [3, 5]), strict=True):
         assert axis.lines[0].get_xdata().tolist() == best
         ties, ewemoe = (container[0] for container in axis.containers)

@@ -8,8 +8,10 @@ from matplotlib.patches import Arc, Circle
 
 from mergelib import figures
 from mergelib.analysis.planes import DisentanglementMap
+from mergelib.analysis.result import Result
 from mergelib.figures.awd import ELEVATION, _azimuth
 from mergelib.figures.style import METHOD_STYLES
+from mergelib.methods.titles import name_of, title_of
 
 pytestmark = pytest.mark.usefixtures("book_style")
 
@@ -163,16 +165,22 @@ def test_descents_and_the_exact_point_share_a_logarithmic_time_axis():
 
 def test_methods_keep_their_colours_and_variants_differ_in_line():
     sweep = pd.DataFrame({"a": [0.5, 0.7], "b": [0.5, 0.8]}, index=[0.0, 0.3])
-    methods = {"TA": "task_arithmetic", "AWD": "awd", "AWD, rows": "awd"}
-    chosen = {"TA": 0.3, "AWD": 0.0}
-    (axis,) = figures.scale_curves(dict.fromkeys(methods, sweep), chosen, methods).axes
+    chosen = {
+        "task_arithmetic": 0.3,
+        "awd_task_arithmetic": 0.0,
+        "awd_task_arithmetic, row": 0.3,
+    }
+    results = {key: Result({}, scale, sweep) for key, scale in chosen.items()}
+    (axis,) = figures.scale_curves(results).axes
     drawn = {line.get_label(): line for line in axis.lines}
-    for label, method in methods.items():
-        assert drawn[label].get_color() == METHOD_STYLES[method][0]
-        assert drawn[label].get_ydata().tolist() == pytest.approx([50, 75])
-    assert drawn["AWD"].get_linestyle() != drawn["AWD, rows"].get_linestyle()
+    for key in chosen:
+        line = drawn[title_of(key)]
+        assert line.get_color() == METHOD_STYLES[name_of(key)][0]
+        assert line.get_ydata().tolist() == pytest.approx([50, 75])
+    one, two = (drawn[f"AWD + task arithmetic{variant}"] for variant in ("", ", row"))
+    assert one.get_linestyle() != two.get_linestyle()
     rings = [line.get_xydata()[0] for line in axis.lines if line.get_label().startswith("_")]
-    assert np.array(rings) == pytest.approx(np.array([[0.3, 75], [0.0, 50]]))
+    assert np.array(rings) == pytest.approx(np.array([[0.3, 75], [0.0, 50], [0.3, 75]]))
 
 
 def test_depth_is_in_per_cent_of_each_group():

@@ -6,7 +6,8 @@ import pytest
 from drawn import lines
 
 from mergelib import figures
-from mergelib.figures.style import METHOD_STYLES
+from mergelib.figures.style import DIVERGING, METHOD_STYLES
+from mergelib.methods.titles import title_of
 
 pytestmark = pytest.mark.usefixtures("book_style")
 
@@ -42,19 +43,20 @@ def curve(stages=None):
 
 
 def test_runs_of_one_method_differ_in_their_lines_and_a_second_stage_has_a_ring():
-    curves = {"one": curve(), "two": curve(["mask", "coefficients", "coefficients"])}
-    figure = figures.learning_curves(
-        curves, dict.fromkeys(curves, "concrete"), ("passes", "seconds"), {"before": 0.4}
-    )
+    staged = curve(["mask", "coefficients", "coefficients"])
+    curves = {"concrete_adamerging, one": curve(), "concrete_adamerging, two": staged}
+    levels = {"task_arithmetic": 0.4}
+    figure = figures.learning_curves(curves, ("passes", "seconds"), levels)
+    titles = [title_of(key) for key in curves]
     for axis, x in zip(figure.axes, ([0, 10, 14], [0.0, 2.0, 2.5]), strict=True):
         drawn = lines(axis)
-        for label in curves:
+        for label in titles:
             assert drawn[label][0].tolist() == x
             assert drawn[label][1].tolist() == pytest.approx([50, 60, 70])
-        assert drawn["before"][1].tolist() == [40, 40]
+        assert drawn["Task arithmetic"][1].tolist() == [40, 40]
         assert rings(axis) == [(x[1], pytest.approx(60))]
-        one, two = (next(k for k in axis.lines if k.get_label() == n) for n in ("one", "two"))
-        assert one.get_color() == two.get_color() == METHOD_STYLES["concrete"][0]
+        one, two = (next(k for k in axis.lines if k.get_label() == n) for n in titles)
+        assert one.get_color() == two.get_color() == METHOD_STYLES["concrete_adamerging"][0]
         assert one.get_linestyle() != two.get_linestyle()
 
 
@@ -75,13 +77,12 @@ def test_maps_share_colours_that_diverge_from_the_start():
     kinds = pd.DataFrame([[0.05], [np.nan]], ["ln.weight", "fc.weight"], ["0"])
     left, right, _ = figures.coefficient_maps(blocks, kinds, 0.1).axes
     for axis, table in ((left, blocks), (right, kinds)):
-        (image,) = axis.images
-        assert np.ma.filled(image.get_array(), np.nan) == pytest.approx(
+        (cells,) = axis.collections
+        assert np.ma.filled(cells.get_array(), np.nan) == pytest.approx(
             table.to_numpy(), nan_ok=True
         )
-        assert (image.norm.vmin, image.norm.vcenter, image.norm.vmax) == pytest.approx(
-            (-0.1, 0.1, 0.3)
-        )
+        assert cells.get_clim() == pytest.approx((-0.1, 0.3))
+        assert cells.get_cmap().name == DIVERGING
     assert [tick.get_text() for tick in left.get_xticklabels()] == ["embeddings", "0"]
 
 
@@ -101,8 +102,12 @@ def test_two_sets_of_coefficients_name_the_axes():
 
 
 def test_equal_labels_of_two_sources_have_equal_lines():
-    paper = {"AdaMerging (task)": curve(), "AdaMerging (tensor)": curve(), "Concrete": curve()}
-    ours = {"AdaMerging (tensor)": curve(["a", "a", "b"])}
+    ours = {"adamerging, tensor-wise": curve(["a", "a", "b"])}
+    paper = {
+        "adamerging, task-wise": curve(),
+        "adamerging, tensor-wise": curve(),
+        "concrete_adamerging": curve(),
+    }
     left, right = figures.curves_beside({"published": paper, "ours": ours}).axes
     looks = [(k.get_color(), k.get_linestyle()) for k in left.lines]
     assert len(set(looks)) == 3
@@ -123,7 +128,7 @@ def test_the_mask_is_shown_by_place_and_by_magnitude():
     kinds = pd.DataFrame([[0.4, 0.6]], ["fc.weight"], ["0", "1"])
     sizes = pd.DataFrame({"group": [1, 2], "probability": [0.4, 0.7]})
     left, right, _ = figures.mask_map(kinds, sizes).axes
-    assert left.images[0].get_array().tolist() == [[0.4, 0.6]]
+    assert left.collections[0].get_array().tolist() == [[0.4, 0.6]]
     assert lines(right)["learnt mask"][1].tolist() == [0.4, 0.7]
 
 
