@@ -22,6 +22,7 @@ from mergelib.models.compute import mixed_precision
 from mergelib.models.heads import Head
 from mergelib.models.inputs import CPU_BATCH, Inputs, as_inputs, joined
 from mergelib.suites.suite import Suite
+from mergelib.vectors.fitting import complete
 from mergelib.vectors.task_vectors import TaskVectors
 from mergelib.words import unknown
 
@@ -187,7 +188,6 @@ class Classifier:
     def __init__(self, bench: Asked) -> None:
         self.bench = bench
         bench.model.eval()
-        self._state = self._complete = None
 
     def __call__(self, state: Mapping[str, Tensor], task: str, batch: object) -> Tensor:
         return self._ask(state, self.bench.answer, task, batch)
@@ -199,9 +199,10 @@ class Classifier:
         return self._ask(state, self.bench.answers, batches)
 
     def _ask(self, state: Mapping[str, Tensor], ask: Callable, *arguments: object):
-        if self._state is not state:
-            self._state, self._complete = state, complete(self.bench.model, state)
-        return with_tensors(self.bench.model, self._complete, ask, *arguments)
+        # Integer buffers are constants, of which the model has its own.
+        merged = {name: t for name, t in state.items() if t.is_floating_point()}
+        complete_state = complete(self.bench.model, merged)
+        return with_tensors(self.bench.model, complete_state, ask, *arguments)
 
 
 class _Asking(Module):
@@ -219,22 +220,6 @@ def with_tensors(model: Module, state: Mapping[str, Tensor], ask: Callable, *arg
     """ask(model, *arguments) while the module's tensors are those of a complete `state`."""
     named = {f"model.{name}": tensor for name, tensor in state.items()}
     return functional_call(_Asking(model, ask), named, arguments, strict=True)
-
-
-def complete(model: Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All parameters and buffers of a module: those of `state`, the others its own, detached.
-
-    Of a tensor with several names all follow the one that `state` has. Raises KeyError for a name
-    that the module does not have.
-    """
-    own = dict(model.named_parameters(remove_duplicate=False))
-    own |= dict(model.named_buffers(remove_duplicate=False))
-    for name, tensor in state.items():
-        # A constant that a file holds and the model makes itself is no loss.
-        if name not in own and tensor.is_floating_point():
-            raise KeyError(unknown("tensor", name, own, type(model).__name__))
-    given = {id(own[name]): tensor for name, tensor in state.items() if name in own}
-    return {name: given.get(id(tensor), tensor.detach()) for name, tensor in own.items()}
 
 
 def prepared(
@@ -286,7 +271,7 @@ def evaluation_of(
     def look(model: Tensor | Module) -> pd.DataFrame:
         if isinstance(model, Module):
             return evaluate(model)
-        state = complete(bench.model, tv.layout.unflatten(model))
+        state = tv.layout.state_for(bench.model, model)
         with torch.no_grad():
             return with_tensors(bench.model.eval(), state, evaluate)
 
