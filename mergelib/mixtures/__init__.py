@@ -18,7 +18,8 @@ from mergelib.mixtures.learning import MixtureAdapted
 from mergelib.mixtures.model import Mixture, Plan, Start, upscale
 from mergelib.mixtures.router import Gate, Router
 from mergelib.mixtures.twin.file import load_twin, save_twin
-from mergelib.mixtures.twin.method import TwinMerged, recompressed, twin_merging
+from mergelib.mixtures.twin.making import recompressed
+from mergelib.mixtures.twin.method import TwinMerged, twin_merging
 from mergelib.mixtures.twin.model import TwinModel
 from mergelib.mixtures.wemoe import ewemoe, prune, wemoe
 

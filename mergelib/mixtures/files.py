@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from mergelib.mixtures.headed import read_header, save_headed
-from mergelib.mixtures.model import Mixture, Plan, assemble
+from mergelib.mixtures.mixture import Mixture, Plan
+from mergelib.mixtures.model import assemble
 from mergelib.mixtures.sparse_file import decode, encode
 from mergelib.vectors.checkpoint import CheckpointError, open_checkpoint
 
@@ -25,8 +26,10 @@ def save_mixture(
     """
     tensors = {f"rest/{name}": t for name, t in model.encoder_state().items()}
     for weight, bias, layer in model.named_layers():
-        tensors |= {f"base/{weight}": layer.weight, f"base/{bias}": layer.bias}
-        for name, deltas in ((weight, layer.dictionary.dense()), (bias, layer.bias_deltas)):
+        parts = [(weight, layer.weight, layer.dictionary.dense())]
+        parts += [] if bias is None else [(bias, layer.bias, layer.bias_deltas)]
+        for name, base, deltas in parts:
+            tensors[f"base/{name}"] = base
             if model.plan.sparse:
                 gaps, values = encode(deltas)
                 tensors[f"gaps/{name}"], tensors[f"values/{name}"] = gaps, values.to(precision)

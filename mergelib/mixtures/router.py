@@ -1,8 +1,10 @@
-"""Routers: what an image's tokens say about how much of each task vector it gets."""
+"""Routers: what an input's tokens say about how much of each task vector it gets."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear, relu
+
+from mergelib.mixtures.masks import token_mean
 
 AVERAGES = ("outputs", "inputs")
 HIDDEN_SPREAD = 0.01
@@ -14,10 +16,11 @@ class Router(torch.nn.Module):
     Tang et al. 2024, "Weight-Ensembling Mixture of Experts", section 3.2. Of depth 0, λ is a
     vector that is learnt; of depth 1, W h̄ + b with h̄ the mean over the tokens; of depth 2,
     W2 relu(W1 h + b1) + b2 with W1 (d, d), averaged over the tokens: `average="outputs"` does
-    that, as published, "inputs" routes the tokens' mean, which costs a T-th.
+    that, as published, "inputs" routes the tokens' mean, which costs a T-th. Means are over the
+    tokens that are `real` (B, T), or over all.
 
     b is `init` at first, W1 normal with deviation 0.01, the last layer's weights normal with
-    deviation `noise`: with noise=0 λ = `init` for every image at the start; published is 0.01.
+    deviation `noise`: with noise=0 λ = `init` for every input at the start; published is 0.01.
     The same `seed` gives the same router.
     """
 
@@ -59,17 +62,26 @@ class Router(torch.nn.Module):
             self.weight = parameter((tasks, width), spread=noise)
         self.bias = parameter((tasks,), init)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
         if self.depth == 0:
             return self.bias.expand(len(tokens), -1)
         if self.depth == 1 or self.average == "inputs":
-            tokens = tokens.float().mean(1) if tokens.dtype.itemsize < 4 else tokens.mean(1)
+            tokens = tokens.float() if tokens.dtype.itemsize < 4 else tokens
+            tokens = token_mean(tokens, real)
         if self.depth == 2:
             tokens = relu(linear(tokens, self.hidden_weight, self.hidden_bias))
         with torch.autocast(tokens.device.type, enabled=False):
             tokens = tokens.to(self.weight.dtype)
-            mean = tokens.mean(1) if tokens.dim() == 3 else tokens
+            mean = token_mean(tokens, real) if tokens.dim() == 3 else tokens
             return linear(mean, self.weight, self.bias)
+
+    def products(self, tokens: int) -> int:
+        """Multiply-adds for an input of that many tokens."""
+        if self.depth == 0:
+            return 0
+        often = tokens if self.average == "outputs" else 1
+        hidden = often * self.hidden_weight.numel() if self.depth == 2 else 0
+        return hidden + self.weight.numel()
 
     def extra_repr(self) -> str:
         return f"depth={self.depth}, K={len(self.bias)}, average={self.average!r}"
@@ -80,7 +92,7 @@ class Gate(torch.nn.Module):
 
     With `mean` and `deviation` (d,) the router sees (h − mean) / deviation. `routing="batch"`
     averages λ over the batch, (1, K), as widely used code does: where a batch holds one task
-    that tells the model which, and an image's prediction depends on its neighbours. It is here to
+    that tells the model which, and an input's prediction depends on its neighbours. It is here to
     show just that.
     """
 
@@ -92,10 +104,10 @@ class Gate(torch.nn.Module):
         ones = torch.ones(width, device=device) if standardise else None
         self.register_buffer("deviation", ones)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
         if self.mean is not None and self.router.depth:
             tokens = (tokens - self.mean) / self.deviation
-        mix = self.router(tokens)
+        mix = self.router(tokens, real)
         return mix.mean(0, keepdim=True) if self.routing == "batch" else mix
 
 

@@ -11,7 +11,7 @@ from mergelib import TaskVectors
 from mergelib.analysis import comparison, cost
 from mergelib.analysis.result import Result
 from mergelib.mixtures import Start, prune, upscale
-from mergelib.mixtures.twin.method import twin_model
+from mergelib.mixtures.twin.making import twin_model
 
 TOKENS, WIDTH, BLOCKS, K = 17, 16, 2, 3
 

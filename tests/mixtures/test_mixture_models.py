@@ -65,7 +65,7 @@ def test_each_image_gets_the_weights_of_its_own_coefficients(layout, parts):
     for number in range(len(x)):
         state = tv.layout.unflatten(rest.clone())
         for part, mix in zip(model.parts, found, strict=True):
-            for names in (*part.site.inputs, part.site.output):
+            for names in part.site.weights:
                 for name in names:
                     merged = sum(c * d[name] for c, d in zip(mix[number], deltas, strict=True))
                     state[name] = base[name] + merged
@@ -220,11 +220,12 @@ def test_an_encoder_of_another_kind_is_refused():
         chosen_sites(torch.nn.Linear(2, 2))
     encoder = vit()
     encoder.transformer.resblocks[1].attn = torch.nn.Linear(2, 2)
-    with pytest.raises(ValueError, match="resblocks.1.attn is a Linear, not torch's Multihead"):
-        chosen_sites(encoder)
+    with pytest.raises(ValueError, match=r"resblocks.1 .*found attn \(Linear\)"):
+        chosen_sites(encoder, "attention")
+    assert len(chosen_sites(encoder)) == 2, "the MLPs can be had whatever the attention is"
     other = vit()
     other.extra = torch.nn.Linear(2, 2)
-    with pytest.raises(ValueError, match="'extra.bias' .*of the encoder"):
+    with pytest.raises(ValueError, match="'extra.weight' .*of the model is missing"):
         ml.mixtures.upscale(other, tv, tv.base)
 
 

@@ -3,14 +3,14 @@
 import pytest
 import torch
 from torch.func import functional_call
-from toys import LAYOUTS, images, setting, vit, vit_bench
+from toys import LAYOUTS, images, prepared, setting, vit, vit_bench
 
 import mergelib as ml
 from mergelib.evaluation import evaluate
 from mergelib.mixtures import load_twin, recompressed, save_twin, twin_merging
 from mergelib.mixtures.twin.exclusive import factors
-from mergelib.mixtures.twin.method import task_tokens, twin_model
-from mergelib.models.encoders import normalise_pixels
+from mergelib.mixtures.twin.making import twin_model
+from mergelib.mixtures.twin.method import task_tokens
 from mergelib.vectors.checkpoint import CheckpointError
 
 
@@ -68,8 +68,8 @@ def test_each_image_gets_its_own_weights(layout, rank):
 
 @torch.no_grad()
 def test_coefficients_are_a_softmax_of_what_the_shared_expert_sees(bench):
-    model, pixels = twin_model(bench.encoder, bench.tv), bench.suite["bees"].test.images[:5]
-    x = normalise_pixels(pixels.float() / 255)
+    model, pixels = twin_model(bench.encoder, bench.tv), bench.suite["bees"].test.inputs.values[:5]
+    x = prepared(pixels)
     shared = vit()
     merged = ml.merging.task_arithmetic(bench.tv, 0.29)
     shared.load_state_dict(bench.tv.layout.unflatten(merged))
@@ -104,14 +104,14 @@ def test_the_router_learns_the_tasks_and_the_best_epoch_on_val_is_kept(monkeypat
     bench = vit_bench(images=40)
     for number, task in enumerate(bench.suite):  # tasks that a look tells apart
         for split in (task.train, task.val, task.test):
-            split.images.div_(4, rounding_mode="floor").add_(60 * number)
+            split.inputs.values.div_(4, rounding_mode="floor").add_(60 * number)
     found = twin_merging(bench, bench.tv, epochs=12, batch=30, lr=1e-3)
     history = found.history
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
     assert history["kept"].sum() == 1
     assert history.loc[history["kept"], "accuracy"].item() == history["accuracy"].max() > 0.9
     assert history["kept"].idxmax() == history["accuracy"].idxmax()
-    x, y = task_tokens(found.model, bench.suite, "val")
+    x, y = task_tokens(found.model, bench, "val")
     share = (found.model.router(x).argmax(1) == y).double().mean().item()
     assert share == history["accuracy"].max()
     again = twin_merging(bench, bench.tv, epochs=12, batch=30, lr=1e-3)
@@ -122,7 +122,7 @@ def test_test_images_and_class_labels_are_not_looked_at(bench):
     found = twin_merging(bench, bench.tv, epochs=2)
     blind = vit_bench()
     for task in blind.suite:
-        task.test.images.zero_()
+        task.test.inputs.values.zero_()
         for split in (task.train, task.val, task.test):
             split.labels.zero_()
     assert twin_merging(blind, blind.tv, epochs=2).history.equals(found.history)
@@ -143,7 +143,7 @@ def test_a_saved_model_is_the_same_when_loaded(bench, tmp_path):
     path = tmp_path / "twin.safetensors"
     save_twin(found, path)
     loaded = load_twin(path, vit())
-    pixels = normalise_pixels(bench.suite["bees"].test.images.float() / 255)
+    pixels = prepared(bench.suite["bees"].test.inputs.values)
     with torch.no_grad():
         assert torch.equal(loaded(pixels), found(pixels))
     assert loaded.sizes() == found.sizes() and loaded.tasks == found.tasks
@@ -169,14 +169,21 @@ def test_sizes_count_factors(bench):
     assert sizes["total"] == expected + sizes["trainable"] + bench.tv.layout.size
 
 
-def test_an_encoder_whose_embeddings_no_norm_follows_is_refused(bench):
+@torch.no_grad()
+def test_embeddings_that_no_norm_follows_are_added_before_the_first_block(bench):
     """The norm after the blocks must not be taken for the one before them."""
     encoder = vit()
     encoder.ln_pre = torch.nn.Identity()
-    state = encoder.state_dict()
-    tv = ml.TaskVectors.from_states(state, {"a": state})
-    with pytest.raises(ValueError, match="'class_embedding' is in no module"):
-        twin_model(encoder, tv)
+    tv = bench.tv
+    states = {task: tv.layout.unflatten(tv.base + tv[task].deltas[0]) for task in tv.tasks}
+    for state in states.values():
+        del state["ln_pre.weight"], state["ln_pre.bias"]
+    tv = ml.TaskVectors.from_states(encoder.state_dict(), states)
+    model, x = twin_model(encoder, tv, rank=1.0), images(3)
+    found = model.mixed(x, torch.eye(3))
+    for number, task in enumerate(tv.tasks):
+        expected = functional_call(encoder, states[task], (x[number : number + 1],))
+        torch.testing.assert_close(found[number : number + 1], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_numbers_out_of_range_are_named(bench):
@@ -189,12 +196,12 @@ def test_numbers_out_of_range_are_named(bench):
 def test_another_rank_has_the_same_router_and_shared_expert(bench):
     found = twin_merging(bench, bench.tv, scale=0.3, rank=0.2, epochs=2, batch=16, progress=False)
     other = recompressed(found.model, bench.encoder, bench.tv, 0.3, 1.0)
-    images = bench.suite["ants"].test.images
+    images = bench.suite["ants"].test.inputs.values
     assert torch.equal(found.model.coefficients(images), other.coefficients(images))
     for name, tensor in found.model.shared_state().items():
         assert torch.equal(tensor, other.shared_state()[name])
     assert other.sizes()["exclusive"] > found.model.sizes()["exclusive"]
-    x, mix = normalise_pixels(images[:3].float() / 255), torch.eye(3)
+    x, mix = prepared(images[:3]), torch.eye(3)
     whole = twin_model(bench.encoder, bench.tv, 0.3, 1.0)
     with torch.no_grad():
         torch.testing.assert_close(other.mixed(x, mix), whole.mixed(x, mix))

@@ -6,14 +6,13 @@ import json
 import pandas as pd
 import pytest
 import torch
-from toys import vit, vit_bench
+from toys import prepared, vit, vit_bench
 
 import mergelib as ml
 from mergelib.adaptation import mean_entropy, unlabelled
 from mergelib.evaluation import evaluate
 from mergelib.mixtures import ewemoe, load_mixture, prune, save_mixture, wemoe
 from mergelib.mixtures.sparse_file import decode, encode
-from mergelib.models.encoders import normalise_pixels
 from mergelib.suites.suite import Suite
 from mergelib.vectors.checkpoint import CheckpointError
 
@@ -31,12 +30,12 @@ def bench():
 
 
 def pixels(bench, count=6):
-    return torch.cat([task.test.images[:count] for task in bench.suite])
+    return torch.cat([task.test.inputs.values[:count] for task in bench.suite])
 
 
 def features(model, images):
     with torch.no_grad():
-        return model(normalise_pixels(images.float() / 255))
+        return model(prepared(images))
 
 
 @pytest.mark.parametrize("learn", [wemoe, ewemoe])
@@ -53,7 +52,7 @@ def test_learning_is_plain_autograd_on_the_routers(bench, learn, depth, cosine):
     for step in range(4):
         loss = torch.zeros(())
         for name, stream in unlabelled(bench.suite).items():
-            x = normalise_pixels(stream.take(24 * step, 24).float() / 255)
+            x = prepared(stream.take(24 * step, 24))
             loss = loss + mean_entropy(bench.heads[name](model(x)))
         adam.zero_grad()
         loss.backward()

@@ -16,9 +16,7 @@ def pair(**options):
     theirs = MultiheadAttention(12, 3, batch_first=True, **options).double()
     for parameter in theirs.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
-    ours = copy.deepcopy(theirs)
-    use_self_attention(ours)
-    return theirs, ours
+    return theirs, use_self_attention(copy.deepcopy(theirs))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 12), (2, 5, 12), (3, 37, 12)])
@@ -70,8 +68,22 @@ def test_attention_of_other_kinds_stays_torchs():
     for options in ({"add_bias_kv": True}, {"add_zero_attn": True}, {"kdim": 6}, {"dropout": 0.1}):
         assert type(pair(**options)[1]) is MultiheadAttention
     first = MultiheadAttention(12, 3)
-    use_self_attention(first)
-    assert type(first) is MultiheadAttention
+    assert use_self_attention(first) is first
+    with pytest.raises(ValueError, match="does not stand for"):
+        SelfAttention.of(first)
+
+
+def test_it_takes_over_the_parameters_and_draws_no_random_numbers():
+    block = torch.nn.ModuleDict({"attn": MultiheadAttention(12, 3, batch_first=True)}).eval()
+    before = dict(block.named_parameters())
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    assert use_self_attention(block) is block
+    assert torch.equal(torch.rand(3), expected)
+    after = dict(block.named_parameters())
+    assert list(after) == list(before) and all(after[n] is p for n, p in before.items())
+    assert type(block["attn"]) is SelfAttention and not block["attn"].training
 
 
 def test_the_studys_encoder_has_it_everywhere():

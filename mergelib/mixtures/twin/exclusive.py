@@ -1,4 +1,4 @@
-"""What distinguishes each expert from the shared one, compressed, and a model that adds it.
+"""What distinguishes each expert from the shared one, compressed.
 
 A weight W* + Σ_k c_bk U_k V_k of each sample b is never formed: x (W* + Σ_k c_bk U_k V_k)ᵀ =
 x W*ᵀ + Σ_k c_bk (x V_kᵀ) U_kᵀ, two thin products beside the shared one, whatever the batch.
@@ -8,9 +8,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, layer_norm, linear
-
-from mergelib.models.attention import attend
+from torch.nn.functional import linear
 
 
 def factors(matrices: Tensor, rank: float) -> tuple[Tensor, Tensor]:
@@ -60,128 +58,38 @@ class Exclusive(torch.nn.Module):
         """Σ_k c_bk e_k, (B, n)."""
         return self.coefficients @ self.get("vectors", name)
 
-    def linear(self, x: Tensor, weight: str, bias: str | None) -> Tensor:
-        """Σ_k c_bk (x V_kᵀ U_kᵀ + e_k) for x (B, T, i): (B, T, o), or (B, i): (B, o)."""
-        flat = x.dim() == 2
+    def names(self) -> tuple[str, ...]:
+        """The tensors of which there is something."""
+        return tuple(self._keys)
+
+    def has(self, name: str | None) -> bool:
+        """Whether the tensor of that name differs between the experts."""
+        return name in self._keys
+
+    def columns(self, weight: str) -> Tensor:
+        """The factors U_1 … U_K side by side, (o, K r)."""
+        return self.get("left", weight).permute(1, 0, 2).flatten(1)
+
+    def shares(self, weight: str) -> Tensor:
+        """The coefficients of those columns, (B, K r)."""
+        return self.coefficients.repeat_interleave(self.get("right", weight).shape[1], 1)
+
+    def linear(self, x: Tensor, weight: str, bias: str | None) -> Tensor | float:
+        """Σ_k c_bk (x V_kᵀ U_kᵀ + e_k) for x (B, T, i): (B, T, o), or (B, i): (B, o).
+
+        Names of tensors that are not here add nothing.
+        """
+        flat, y = x.dim() == 2, 0.0
         x = x.unsqueeze(1) if flat else x
-        left, right = self.get("left", weight), self.get("right", weight)
-        hidden = linear(x, right.flatten(0, 1))
-        shares = self.coefficients.repeat_interleave(right.shape[1], 1).unsqueeze(1)
-        columns = left.permute(1, 0, 2).flatten(1)
-        y = linear(hidden * shares, columns)
-        if bias is not None:
+        if self.has(weight):
+            hidden = linear(x, self.get("right", weight).flatten(0, 1))
+            y = linear(hidden * self.shares(weight).unsqueeze(1), self.columns(weight))
+        if self.has(bias):
             y = y + self.vector(bias).unsqueeze(1)
-        return y.squeeze(1) if flat else y
+        return y.squeeze(1) if flat and isinstance(y, Tensor) else y
 
-
-class Mixed(torch.nn.Module):
-    """A module of the encoder, `inner`, to whose output that of the exclusive vectors is added."""
-
-    def __init__(
-        self, inner: torch.nn.Module, exclusive: Exclusive, name: str, batch_first: bool = True
-    ) -> None:
-        super().__init__()
-        self.inner, self.name, self.batch_first = inner, name, batch_first
-        self._exclusive = [exclusive]  # in a list, because it is not this module's own
-
-    @property
-    def exclusive(self) -> Exclusive:
-        return self._exclusive[0]
-
-    @property
-    def weight(self) -> Tensor:
-        """The shared weight, whose type some encoders ask for."""
-        return self.inner.weight
-
-    @property
-    def bias_name(self) -> str | None:
-        return None if self.inner.bias is None else f"{self.name}.bias"
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.exclusive.coefficients is None:
-            return self.inner(x)
-        turn = not self.batch_first and x.dim() == 3
-        x = x.transpose(0, 1) if turn else x
-        y = self.inner(x) + self.added(x)
-        return y.transpose(0, 1) if turn else y
-
-
-class MixedLinear(Mixed):
-    def added(self, x: Tensor) -> Tensor:
-        return self.exclusive.linear(x, f"{self.name}.weight", self.bias_name)
-
-
-class MixedConv(Mixed):
-    """A convolution; its weight (o, …) was compressed as a matrix of o rows."""
-
-    def added(self, x: Tensor) -> Tensor | float:
-        own, name = self.inner, f"{self.name}.weight"
-        left, right = self.exclusive.get("left", name), self.exclusive.get("right", name)
-        if not right.numel():  # no singular value kept: a convolution must have a filter
-            return 0.0 if self.bias_name is None else self._shift()
-        filters = right.reshape(-1, *own.weight.shape[1:])
-        hidden = conv2d(x, filters, None, own.stride, own.padding, own.dilation, own.groups)
-        shares = self.exclusive.coefficients.repeat_interleave(right.shape[1], 1)
-        columns = left.permute(1, 0, 2).flatten(1)[..., None, None]
-        y = conv2d(hidden * shares[..., None, None], columns)
-        return y if self.bias_name is None else y + self._shift()
-
-    def _shift(self) -> Tensor:
-        return self.exclusive.vector(self.bias_name)[..., None, None]
-
-
-class MixedNorm(Mixed):
-    """A layer norm; `embeddings`, (name, rows) of what is added to its input, come before it.
-
-    What a vision transformer adds to its patches, class embedding and positions, are bare
-    parameters of its root; the norm that follows is the first module to see them.
-    """
-
-    embeddings: tuple[tuple[str, bool], ...] = ()
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.exclusive.coefficients is not None:
-            for name, first_token in self.embeddings:
-                x = x + self._embedded(name, first_token, x)
-        return super().forward(x)
-
-    def _embedded(self, name: str, first_token: bool, x: Tensor) -> Tensor:
-        mix = self.exclusive.coefficients
-        if first_token:
-            added = torch.zeros_like(x)
-            added[:, 0] = self.exclusive.vector(name).to(x.dtype)
-            return added
-        left, right = self.exclusive.get("left", name), self.exclusive.get("right", name)
-        return torch.einsum("bk,ktr,krd->btd", mix, left, right)
-
-    def added(self, x: Tensor) -> Tensor:
-        own = self.inner
-        shape = (len(x), *[1] * (x.dim() - 2), -1)
-        scale = self.exclusive.vector(f"{self.name}.weight").view(shape)
-        shift = self.exclusive.vector(f"{self.name}.bias").view(shape)
-        return layer_norm(x, own.normalized_shape, None, None, own.eps) * scale + shift
-
-
-class MixedAttention(Mixed):
-    """torch's MultiheadAttention as self-attention, called as it is."""
-
-    def forward(self, *inputs: Tensor, **options) -> tuple[Tensor, None]:
-        if options.get("attn_mask") is not None or any(x is not inputs[0] for x in inputs[:3]):
-            raise ValueError(f"{self.name}: a mixture attends to all tokens of its own input")
-        own, x = self.inner, inputs[0]
-        x = x if self.batch_first else x.transpose(0, 1)
-        weight, bias = f"{self.name}.in_proj_weight", f"{self.name}.in_proj_bias"
-        qkv = self._product(x, own.in_proj_weight, own.in_proj_bias, weight, bias)
-        batch, tokens, width = x.shape
-        split = qkv.view(batch, tokens, 3, own.num_heads, width // own.num_heads)
-        q, k, v = split.permute(2, 0, 3, 1, 4)
-        y = attend(q, k, v).transpose(1, 2).reshape(batch, tokens, width)
-        weight, bias = f"{self.name}.out_proj.weight", f"{self.name}.out_proj.bias"
-        y = self._product(y, own.out_proj.weight, own.out_proj.bias, weight, bias)
-        return (y if self.batch_first else y.transpose(0, 1)), None
-
-    def _product(self, x: Tensor, w: Tensor, b: Tensor, weight: str, bias: str) -> Tensor:
-        y = linear(x, w, b)
-        if self.exclusive.coefficients is None:
-            return y
-        return y + self.exclusive.linear(x, weight, bias)
+    def rows(self, numbers: Tensor, table: str) -> Tensor:
+        """Rows of Σ_k c_bk U_k V_k by numbers (B, T), (1, T) or (T,): (B, T, d)."""
+        numbers = numbers.unsqueeze(0) if numbers.dim() == 1 else numbers
+        rows = self.columns(table)[numbers] * self.shares(table).unsqueeze(1)
+        return rows @ self.get("right", table).flatten(0, 1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mergelib.mixtures.headed import read_header, save_headed
-from mergelib.mixtures.twin.method import twin_of
+from mergelib.mixtures.twin.making import twin_of
 from mergelib.mixtures.twin.model import TwinModel
 from mergelib.vectors.checkpoint import CheckpointError, open_checkpoint
 
@@ -18,7 +18,8 @@ def save_twin(model: TwinModel, path: str | os.PathLike) -> None:
     tensors = {f"shared/{name}": t for name, t in model.shared_state().items()}
     tensors |= model.exclusive.tensors()
     tensors |= {f"router/{name}": t for name, t in model.router.state_dict().items()}
-    save_headed(path, tensors, KIND, {"tasks": model.tasks})
+    about = {"tasks": model.tasks, "left_shared": model.left_shared}
+    save_headed(path, tensors, KIND, about)
 
 
 def load_twin(
@@ -34,10 +35,11 @@ def load_twin(
         for name in checkpoint.shapes:
             kind, _, rest = name.partition("/")
             groups.setdefault(kind, {})[rest] = checkpoint.tensor(name).clone().to(device)
-    tasks = tuple(read_header(path, KIND, "Twin model")["tasks"])
+    about = read_header(path, KIND, "Twin model")
+    tasks, left_shared = tuple(about["tasks"]), tuple(about.get("left_shared", ()))
     router = groups.pop("router")
     try:
-        model = twin_of(encoder, tasks, **groups)
+        model = twin_of(encoder, tasks, **groups, left_shared=left_shared)
     except (KeyError, ValueError) as error:
         raise CheckpointError(
             f"the Twin model in {path} is of another architecture than the encoder: {error}"

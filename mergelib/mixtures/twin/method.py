@@ -1,6 +1,5 @@
 """Twin-Merging: a shared expert, and of each expert a compressed rest that a router doses."""
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,11 +12,9 @@ from tqdm import tqdm
 from mergelib.adaptation.bench import AnyBench, Asked, as_bench
 from mergelib.adaptation.learning import settled
 from mergelib.adaptation.streams import derived_seed
-from mergelib.merging.task_arithmetic import task_arithmetic
 from mergelib.methods.entry import method
-from mergelib.mixtures.twin.exclusive import Exclusive, factors
-from mergelib.mixtures.twin.model import TwinModel, as_matrices
-from mergelib.vectors.checkpoint import Checkpoint
+from mergelib.mixtures.twin.making import twin_model
+from mergelib.mixtures.twin.model import TwinModel
 from mergelib.vectors.task_vectors import TaskVectors
 
 
@@ -90,51 +87,6 @@ def twin_merging(
     finally:
         torch.random.set_rng_state(torch_state)
     return TwinMerged(model, history)
-
-
-def twin_model(
-    encoder: torch.nn.Module, tv: TaskVectors, scale: float = 0.29, rank: float = 0.1
-) -> TwinModel:
-    """The model with a router that has not learnt anything yet; see twin_merging."""
-    tv.layout.check(Checkpoint.of_state(encoder.state_dict(), "the encoder"))
-    shared = task_arithmetic(tv, scale)
-    rest = (tv.base - shared) + tv.deltas  # θ_k − θ*, (K, P)
-    left, right, vectors = {}, {}, {}
-    deltas = tv.layout.split(rest)
-    for name in deltas:
-        matrices = as_matrices(name, deltas)
-        if matrices is None:
-            vectors[name] = deltas[name].clone()
-        else:
-            left[name], right[name] = factors(matrices, rank)
-    return twin_of(encoder, tv.tasks, tv.layout.unflatten(shared), left, right, vectors)
-
-
-def recompressed(
-    model: TwinModel, encoder: torch.nn.Module, tv: TaskVectors, scale: float, rank: float
-) -> TwinModel:
-    """The shared expert of λ = `scale` and the router of `model`, which was trained with it, with
-    exclusive vectors of another rank: the router reads the shared expert only."""
-    other = twin_model(encoder, tv, scale, rank)
-    other.router.load_state_dict(model.router.state_dict())
-    return other.eval()
-
-
-def twin_of(
-    encoder: torch.nn.Module,
-    tasks: tuple[str, ...],
-    shared: Mapping[str, Tensor],
-    left: Mapping[str, Tensor],
-    right: Mapping[str, Tensor],
-    vectors: Mapping[str, Tensor],
-) -> TwinModel:
-    """A Twin model of the encoder's architecture with tensors by name; see Exclusive."""
-    exclusive = Exclusive(left, right, vectors)
-    model = TwinModel(encoder, tasks, exclusive)
-    with torch.no_grad():
-        for name, tensor in model.shared_state().items():
-            tensor.copy_(shared[name])
-    return model.to(next(iter(shared.values())).device)
 
 
 def train_router(model: TwinModel, bench: Asked, training: RouterTraining) -> pd.DataFrame:
