@@ -15,7 +15,6 @@ from pathlib import Path
 from mergelib.cache.storage import ROOT
 
 PACKAGE = "mergelib"
-_FOLDER_LISTINGS = {"iter_modules", "walk_packages"}
 Reference = tuple[str, ...]  # a module, then the names taken from it one after the other
 
 
@@ -88,8 +87,6 @@ def _references(source: str, package: str) -> frozenset[Reference]:
             case ast.Constant(value=str(text)) if re.fullmatch(rf"{PACKAGE}\.[\w.]*", text):
                 # A registry's late import; the beginning of an f-string names a whole folder.
                 found.add((text[:-1], "*") if text.endswith(".") else (text,))
-            case ast.Attribute(attr=attr) if attr in _FOLDER_LISTINGS:
-                found.add((package, "*"))
     found.update(_uses(tree, bound))
     return frozenset(r for r in found if r[0].partition(".")[0] == PACKAGE)
 
