@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from mergelib.figures.axes import legend_above, task_rows
 from mergelib.figures.heatmap import heatmap
 from mergelib.figures.style import BLACK, GREY, WIDTH, method_style, variant_lines
 from mergelib.methods.titles import title_of
@@ -30,11 +31,9 @@ def accuracy_dots(results: Mapping[str, Result]):
         p = 100 * rows["accuracy"].to_numpy()
         bars = [p - 100 * rows["low"].to_numpy(), 100 * rows["high"].to_numpy() - p]
         axis.errorbar(p, y, xerr=bars, linestyle="", label=title_of(key), **method_style(key))
-    axis.set_yticks(range(len(tasks)), tasks)
-    axis.invert_yaxis()
+    task_rows(axis, tasks)
     axis.set(xlabel="test accuracy (%)", xlim=(0, 101))
-    axis.grid(axis="y", visible=False)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(results))
+    legend_above(axis, len(results))
     return figure
 
 
@@ -90,7 +89,7 @@ def scale_curve(val: pd.DataFrame, test: pd.DataFrame, chosen: float, base: floa
         f"λ = {chosen:g} (chosen on val)", (chosen, 3), xytext=(4, 0), textcoords="offset points"
     )
     axis.set(xlabel="scale λ of the summed task vectors", ylabel="accuracy (%)", ylim=(0, 102))
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    legend_above(axis, 2)
     return figure
 
 
@@ -111,7 +110,7 @@ def scale_curves(results: Mapping[str, Result]):
     ring = {"color": GREY, "markerfacecolor": "none", "markersize": 8, "linestyle": ""}
     axis.plot([], [], "o", label="λ chosen on val", **ring)
     axis.set(xlabel="scale λ of the summed task vectors", ylabel="mean accuracy (%)")
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    legend_above(axis, 3)
     return figure
 
 

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Arc, Circle
 
+from mergelib.figures.axes import legend_above
 from mergelib.figures.style import BLACK, GREY, LINES, WIDTH, method_style
 
 ELEVATION = 24  # degrees, of the eye over the three task vectors
@@ -57,7 +58,7 @@ def objective_curve(
     axis.annotate(f"{_duration(exact[0])}", exact, (0, 8), textcoords="offset points", ha="center")
     axis.set(xscale="log", xlabel="time (s)", ylabel="mean |cos| + α‖δ‖")
     axis.margins(y=0.12)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
+    legend_above(axis, 4)
     return figure
 
 

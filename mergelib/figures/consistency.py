@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from mergelib.figures.accuracy import spread
+from mergelib.figures.axes import legend_above, task_rows
 from mergelib.figures.style import BLACK, GREEN, GREY, SEQUENTIAL, VERMILION, WIDTH
 from mergelib.intervals import Z95
 
@@ -33,11 +34,9 @@ def gap_dots(table: pd.DataFrame):
     for column, shift in (("predicted", 0.0), ("crude", 0.2)):
         label, look = PREDICTIONS[column]
         drawn += axis.plot(table[column], y + shift, linestyle="", label=label, **look)
-    axis.set_yticks(y, table["task"])
-    axis.invert_yaxis()
+    task_rows(axis, table["task"])
     axis.set(xlabel="change of the task's loss when the other vectors are added (nats)")
-    axis.grid(axis="y", visible=False)
-    axis.legend(handles=drawn, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    legend_above(axis, 3, handles=drawn)
     return figure
 
 
@@ -55,11 +54,9 @@ def reversal_dots(table: pd.DataFrame):
         ("gap", "gap, their sum", BLACK, "o"),
     ):
         axis.plot(table[column], y, linestyle="", color=colour, marker=marker, label=label)
-    axis.set_yticks(y, table["task"])
-    axis.invert_yaxis()
+    task_rows(axis, table["task"])
     axis.set(xlabel="change of the task's loss (nats)")
-    axis.grid(axis="y", visible=False)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    legend_above(axis, 3)
     return figure
 
 

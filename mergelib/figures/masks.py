@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from mergelib.figures.axes import legend_above, task_rows
 from mergelib.figures.heatmap import heatmap
 from mergelib.figures.style import BLACK, BLUE, GREY, LINES, ORANGE, SKY, WIDTH, method_style
 
@@ -63,9 +64,7 @@ def expert_masks(table: pd.DataFrame, labels: Mapping[str, str]):
     ]
     for (column, label), look in zip(labels.items(), looks, strict=False):
         axis.plot(100 * table[column], y, linestyle="", label=label, **look)
-    axis.set_yticks(y, table["task"])
-    axis.invert_yaxis()
+    task_rows(axis, table["task"])
     axis.set(xlabel="accuracy (%)")
-    axis.grid(axis="y", visible=False)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    legend_above(axis, 3)
     return figure

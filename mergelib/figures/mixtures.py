@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.patches import FancyBboxPatch
 
 from mergelib.figures.accuracy import LABEL_GAP, spread
+from mergelib.figures.axes import legend_above
 from mergelib.figures.heatmap import heatmap
 from mergelib.figures.style import BLACK, BLUE, GREY, VERMILION, WIDTH, method_style
 
@@ -97,5 +98,5 @@ def first_choices(matrix: pd.DataFrame, own: pd.DataFrame):
     names = [name.removeprefix("block ") for name in own.columns]
     right.set_xticks(x, names, rotation=0 if len(max(names, key=len)) < 3 else 35)
     right.set(xlabel="block", ylabel="own vector first (% of images)", ylim=(0, 102))
-    right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    legend_above(right, 2)
     return figure
