@@ -17,7 +17,7 @@ from mergelib.adaptation.loop import Adapted
 from mergelib.adaptation.objective import entropy
 from mergelib.analysis.losses import features, inputs_of
 from mergelib.analysis.result import Result
-from mergelib.mixtures.model import Mixture
+from mergelib.mixtures.mixture import Mixture
 from mergelib.workbench import Merge, Workbench
 
 

@@ -20,6 +20,7 @@ from mergelib.analysis.comparison import means
 from mergelib.analysis.result import Result
 from mergelib.evaluation import encode
 from mergelib.models.products import encoder_products
+from mergelib.workbench import Workbench
 
 WORD = 4  # bytes of a float32
 
@@ -78,28 +79,28 @@ def file_bytes(model: torch.nn.Module) -> int:
 
 
 def latencies(
+    bench: Workbench,
     models: Mapping[str, torch.nn.Module],
-    size: int,
     batches: Sequence[int] = (1, 64),
     repeats: int = 5,
     copies: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
-    """Milliseconds an image, a row a model, a column "batch n" each: medians of `repeats` runs.
+    """Milliseconds an input, a row a model, a column "batch n" each: medians of `repeats` runs.
 
-    Images of noise, size × size, from pixels to features as `encode` does it. The models take
-    turns, so that what else the machine does falls on all; a first run is not counted. Of a
-    method of several `copies` a batch of n falls into as many of n / copies images, one each.
+    From inputs of noise, of the kind and size of the bench's, to features, as `encode` does it.
+    The models take turns, so that what else the machine does falls on all; the first turn is not
+    counted. A method of several `copies` needs one of them for each task: its batch of n is timed
+    as so many batches of n / copies.
     """
-    generator = torch.Generator().manual_seed(0)
-    shape = (max(batches), 3, size, size)
-    images = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+    some = next(iter(bench.suite)).test.inputs
+    inputs = some.noise(max(batches), torch.Generator().manual_seed(0))
     seconds: dict[tuple[str, int], list[float]] = {}
     for turn in range(repeats + 1):
         for name, model in models.items():
             for batch in batches:
                 each = max(1, batch // (copies or {}).get(name, 1))
                 start = time.perf_counter()
-                encode(model, images[:batch], batch=each).cpu()
+                encode(model, inputs[:batch], batch=each, precision=bench.precision).cpu()
                 spent = time.perf_counter() - start
                 if turn:
                     seconds.setdefault((name, batch), []).append(spent / batch)

@@ -10,9 +10,9 @@ from torch import Tensor
 from mergelib.adaptation.streams import derived_seed
 from mergelib.analysis.losses import inputs_of
 from mergelib.evaluation import accuracy_row, encode
-from mergelib.mixtures.model import Mixture
+from mergelib.mixtures.mixture import Mixture
 from mergelib.mixtures.twin.model import TwinModel
-from mergelib.models.inputs import joined
+from mergelib.models.inputs import Inputs, joined
 from mergelib.workbench import Workbench
 
 
@@ -53,6 +53,11 @@ class Routing:
         }
 
 
+def coefficients(bench: Workbench, model: Mixture | TwinModel, inputs: Inputs) -> Tensor:
+    """λ of N inputs in each part, (N, parts, K) float32, in the bench's number format."""
+    return model.coefficients(lambda: encode(model, inputs, precision=bench.precision))
+
+
 def routing(
     bench: Workbench, model: Mixture, split: str = "test", limit: int | None = None
 ) -> Routing:
@@ -63,7 +68,7 @@ def routing(
     tasks = model.plan.tasks
     means, first = [], []
     for task in tasks:
-        found = model.coefficients(inputs_of(bench, task, split, limit).inputs)
+        found = coefficients(bench, model, inputs_of(bench, task, split, limit).inputs)
         means.append(found.double().mean(0).cpu())
         chosen = torch.nn.functional.one_hot(found.argmax(-1), len(tasks))
         first.append(chosen.double().mean(0).cpu())
@@ -84,7 +89,8 @@ def named_tasks(
     tasks = model.tasks if isinstance(model, TwinModel) else model.plan.tasks
     rows = []
     for number, task in enumerate(tasks):
-        found = model.coefficients(inputs_of(bench, task, split, limit).inputs).mean(1)
+        data = inputs_of(bench, task, split, limit)
+        found = coefficients(bench, model, data.inputs).mean(1)
         named = (found.argmax(-1) == number).double().mean().item()
         rows.append({"task": task, "named": named})
     return pd.DataFrame(rows)

@@ -11,7 +11,9 @@ from mergelib.adaptation.bench import AnyBench, Asked, prepared, run_recipe
 from mergelib.adaptation.learning import Learning, Watching
 from mergelib.adaptation.loop import Adapted, Learner, adapt
 from mergelib.adaptation.streams import Stream
-from mergelib.mixtures.model import Mixture, Plan, Start, upscale
+from mergelib.evaluation import encode
+from mergelib.mixtures.mixture import Mixture, Plan
+from mergelib.mixtures.model import Start, upscale
 from mergelib.models.inputs import Inputs, joined
 from mergelib.models.sites import Site
 from mergelib.vectors.task_vectors import TaskVectors
@@ -110,7 +112,7 @@ def learn_routers(
     bench, streams, watching = prepared(bench, tv, learning, watching)
     start = Start(mixing.init, mixing.noise, learning.seed)
     plan = {**mixing.plan(), "shared": routers.shared, "sparse": routers.sparse}
-    where = (mixing.parts, mixing.blocks)
+    where = (mixing.parts, mixing.blocks) if routers.sites is None else (routers.sites, None)
     model = upscale(bench.model, tv, routers.rest, *where, start, **plan)
     if model.plan.standardise:
         standardise(model, bench, streams)
@@ -137,7 +139,8 @@ def standardise(model: Mixture, bench: Asked, streams: Mapping[str, Stream]) -> 
     counts = {task: min(STANDARDISED_ON, len(s.inputs)) for task, s in streams.items()}
     batches = {task: stream.take(0, counts[task]) for task, stream in streams.items()}
     if all(isinstance(batch, Inputs) for batch in batches.values()):
-        model.fit_standardisation(joined(list(batches.values())))
+        everything = joined(list(batches.values()))
+        model.fit_standardisation(lambda: encode(model, everything, precision=bench.precision))
     else:
         model.fit_standardisation(
             lambda: [bench.answer(model, task, batch) for task, batch in batches.items()]

@@ -127,7 +127,7 @@ def test_costs_of_one_and_of_several_and_of_sparse_ones():
 
 def test_latencies_are_positive_times_a_batch():
     models = {"one": vit(), "all": vit()}
-    found = cost.latencies(models, 16, batches=(1, 6), repeats=2, copies={"all": K})
+    found = cost.latencies(vit_bench(), models, batches=(1, 6), repeats=2, copies={"all": K})
     assert found.columns.tolist() == ["batch 1", "batch 6"]
     assert list(found.index) == list(models) and (found > 0).all(axis=None)
 
@@ -144,7 +144,7 @@ def test_copies_share_a_batch():
 
     one, several = Seen(), Seen()
     models = {"one": one, "several": several}
-    cost.latencies(models, 4, batches=(8,), repeats=1, copies={"several": 4})
+    cost.latencies(vit_bench(), models, batches=(8,), repeats=1, copies={"several": 4})
     assert one.sizes == {8} and several.sizes == {2}
 
 
