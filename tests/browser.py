@@ -19,8 +19,8 @@ APT_UPDATE = ["apt-get", "update", "-qq"]
 APT_INSTALL = ["apt-get", "install", "-y", "-qq", "--no-install-recommends"]
 APT_INSTALL += ["chromium", "fonts-dejavu-core"]
 WANTED = (
-    "make test needs a Chromium browser and could not install one: install it (Debian: as root, "
-    f"apt-get install chromium) under one of the names {', '.join(NAMES)}"
+    "no Chromium that starts, and `make test` installs one only where it may: install it (Debian: "
+    f"as root, apt-get install chromium), so that PATH has one of {', '.join(NAMES)}"
 )
 # Playwright tries five times; by default each waits half a minute for a host that is silent.
 PATIENCE = {"PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "5000"}

@@ -1,14 +1,13 @@
 """The built book in a real browser, from a folder, without a network."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
+from browser import WANTED, find
 
 from mergelib.study import book
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SIZES = {"desktop": (1300, 1300), "phone": (390, 844)}
 # What a reader would see if a formula were not rendered.
 RAW_FORMULA = re.compile(r"\$\$|\\\(|\\\[|\\(?:theta|tau|lambda|sum|frac|mathbf)\b")
@@ -35,12 +34,9 @@ TEXT = """(() => { const page = document.querySelector('article').cloneNode(true
 def browser():
     from playwright.sync_api import sync_playwright
 
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = find()
     if path is None:
-        pytest.fail(
-            "no Chromium on PATH: install one (Debian, Ubuntu: apt-get install chromium) "
-            f"under one of the names {', '.join(BROWSERS)}"
-        )
+        pytest.fail(WANTED)
     offline = "--host-resolver-rules=MAP * ~NOTFOUND"
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(
