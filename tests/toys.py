@@ -2,9 +2,10 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from hugging_face import SIZE, WIDTH, hugging_face_names, hugging_face_vit
 from PIL import Image
 from torch import Tensor
 from torch.func import functional_call
@@ -15,6 +16,38 @@ from mergelib.models.heads import Head
 from mergelib.models.inputs import Inputs, as_inputs
 from mergelib.suites.suite import SPLITS, Split, Suite, Task
 from mergelib.workbench import Workbench
+
+# Random numbers and random tasks.
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed: int = 0) -> Tensor:
+    """Normal numbers in float64."""
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def noise_task(name: str, classes: int, size: int, images: int, generator: torch.Generator) -> Task:
+    """Images (3, size, size) of noise with random labels; of each split so many, drawn in turn."""
+    splits = {
+        split: Split(
+            torch.randint(256, (images, 3, size, size), generator=generator, dtype=torch.uint8),
+            torch.randint(classes, (images,), generator=generator),
+        )
+        for split in SPLITS
+    }
+    words = tuple(f"{name} {c}" for c in range(classes))
+    return Task(name, name.title(), words, ("a photo of {}.",), "random", "", **splits)
+
+
+def random_head(classes: int, width: int, generator: torch.Generator) -> Head:
+    """A head of large random weights, so that predictions are not all unsure."""
+    return Head(3 * torch.randn(classes, width, generator=generator), torch.zeros(classes))
+
+
+NAMES = ("ants", "bees", "cats")  # tasks with 3, 4 and 5 classes
 
 # States, task vectors, and a bench of an encoder of a few hundred weights.
 
@@ -36,8 +69,7 @@ def random_state(
     seed: int, dtype: torch.dtype = torch.float32, near: dict | None = None
 ) -> dict[str, Tensor]:
     """A state dict of SHAPES with an integer and a boolean buffer; close to `near` if given."""
-    generator = torch.Generator().manual_seed(seed)
-    state = {}
+    generator, state = seeded(seed), {}
     for name, shape in SHAPES.items():
         values = torch.randn(shape, generator=generator)
         state[name] = (values if near is None else near[name].float() + 0.1 * values).to(dtype)
@@ -77,30 +109,17 @@ class ToyEncoder(torch.nn.Module):
 
 def toy_suite(images: int = 40) -> Suite:
     """Three tasks of random 4 × 4 images, with 3, 4 and 5 classes and random labels."""
-    generator, tasks = torch.Generator().manual_seed(5), {}
-    for number, name in enumerate(("ants", "bees", "cats")):
-        classes = 3 + number
-        splits = {
-            split: Split(
-                torch.randint(256, (images, 3, 4, 4), generator=generator, dtype=torch.uint8),
-                torch.randint(classes, (images,), generator=generator),
-            )
-            for split in SPLITS
-        }
-        words = tuple(f"{name} {c}" for c in range(classes))
-        tasks[name] = Task(name, name.title(), words, ("a photo of {}.",), "random", "", **splits)
+    generator = seeded(5)
+    tasks = {n: noise_task(n, 3 + i, 4, images, generator) for i, n in enumerate(NAMES)}
     return Suite("toy", 4, tasks)
 
 
 def toy_bench() -> tuple[tuple[torch.nn.Module, dict[str, Head], Suite], TaskVectors]:
     """((encoder, heads, suite), task vectors): made in milliseconds, nothing trained."""
-    suite, generator = toy_suite(), torch.Generator().manual_seed(7)
+    suite, generator = toy_suite(), seeded(7)
     torch.manual_seed(3)
     encoder = ToyEncoder().eval()
-    heads = {}
-    for task in suite:
-        weight = 3 * torch.randn(len(task.classes), 6, generator=generator)
-        heads[task.name] = Head(weight, torch.zeros(len(task.classes)))
+    heads = {task.name: random_head(len(task.classes), 6, generator) for task in suite}
     base = encoder.state_dict()
     experts = {
         name: {
@@ -121,52 +140,6 @@ def exact_classifier(bench) -> Callable:
         return torch.nn.functional.normalize(features, dim=-1) @ heads[task].weight.double().T
 
     return classify
-
-
-# AWD: task vectors that lean on each other, in float64, and its objective written out.
-
-
-def draw(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
-def vectors(deltas):
-    return one_tensor(deltas, torch.zeros_like(deltas[0]))
-
-
-def side_by_side(instances):
-    """Task vectors of a model with a tensor for each of these (K, P) ones."""
-    deltas = torch.cat(list(instances), 1)
-    base = torch.zeros_like(deltas[0])
-    parts = base.split([x.shape[1] for x in instances])
-    layout = Layout.from_state({f"w{i}": part for i, part in enumerate(parts)})
-    return TaskVectors([f"t{i}" for i in range(len(deltas))], base, deltas, layout)
-
-
-def leaning(tasks=4, size=60, seed=0, lean=0.5):
-    """Random task vectors of about unit length that share a part."""
-    deltas = draw(tasks, size, seed=seed) + lean * draw(size, seed=seed + 100)
-    return vectors(deltas / size**0.5)
-
-
-def model(tasks=3, seed=0):
-    """Task vectors of a model of several tensors, in float64."""
-    base = random_state(seed)
-    experts = {f"t{i}": random_state(seed + 1 + i, near=base) for i in range(tasks)}
-    tv = TaskVectors.from_states(base, experts).to(dtype=torch.float64)
-    shared = 0.05 * draw(tv.layout.size, seed=seed)
-    return tv.with_deltas(tv.deltas + shared)
-
-
-def slow_objective(deltas, redundant, alpha):
-    """f for many problems at once: deltas (…, K, P), redundant (…, P)."""
-    v = deltas - redundant.unsqueeze(-2)
-    u = v / v.norm(dim=-1, keepdim=True)
-    tasks = deltas.shape[-2]
-    apart = 1 - torch.eye(tasks, dtype=deltas.dtype)
-    pairs = (u @ u.mT).abs() * apart
-    return pairs.sum((-1, -2)) / (tasks * (tasks - 1)) + alpha * redundant.norm(dim=-1)
 
 
 # A workbench whose encoder is linear in its weights: much has a closed form there.
@@ -209,21 +182,9 @@ class Halves(torch.nn.Module):
         return torch.cat([self.upper(rows[0]), self.lower(rows[1])], 1)
 
 
-def normal(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
 def toy_task(name, classes, seed, size=2):
-    generator = torch.Generator().manual_seed(seed)
-
-    def split():
-        images = torch.randint(0, 256, (IMAGES, 3, size, size), generator=generator)
-        labels = torch.randint(0, classes, (IMAGES,), generator=generator)
-        return Split(images.to(torch.uint8), labels)
-
-    names = tuple(map(str, range(classes)))
-    return Task(name, name, names, ("{}",), "drawn", "Noise.", split(), split(), split())
+    task = noise_task(name, classes, size, IMAGES, seeded(seed))
+    return replace(task, classes=tuple(map(str, range(classes))))
 
 
 def linear_bench(deltas, classes=3, encoder=None, heads=None) -> Workbench:
@@ -245,8 +206,6 @@ def linear_bench(deltas, classes=3, encoder=None, heads=None) -> Workbench:
 
 # A tiny vision transformer in three layouts, with tasks and experts: made, not trained.
 
-NAMES, SIZE, WIDTH = ("ants", "bees", "cats"), 16, 16
-
 
 def vit(batch_first: bool = True) -> torch.nn.Module:
     """The pico encoder (open_clip), its blocks batch-first or sequence-first."""
@@ -261,67 +220,9 @@ def vit(batch_first: bool = True) -> torch.nn.Module:
     return encoder.eval()
 
 
-class Features(torch.nn.Module):
-    """The image features of a transformers model, as the library wants them."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model(pixel_values=images).image_embeds
-
-
-def hugging_face_vit() -> torch.nn.Module:
-    """An encoder of the same shape from transformers, with weights of its own."""
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    config = CLIPVisionConfig(
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        image_size=SIZE,
-        patch_size=4,
-        projection_dim=WIDTH,
-        hidden_act="gelu",
-    )
-    return Features(CLIPVisionModelWithProjection(config)).eval()
-
-
-def hugging_face_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of an open_clip tower under the names that transformers gives them."""
-    names = [n for n in hugging_face_vit().state_dict() if n.endswith("class_embedding")]
-    root = names[0].removesuffix("embeddings.class_embedding")
-    out = {
-        f"{root}embeddings.class_embedding": state["class_embedding"],
-        f"{root}embeddings.position_embedding.weight": state["positional_embedding"],
-        f"{root}embeddings.patch_embedding.weight": state["conv1.weight"],
-        "model.visual_projection.weight": state["proj"].T.contiguous(),
-    }
-    for kind in ("weight", "bias"):
-        out[f"{root}pre_layrnorm.{kind}"] = state[f"ln_pre.{kind}"]
-        out[f"{root}post_layernorm.{kind}"] = state[f"ln_post.{kind}"]
-        for block in range(2):
-            theirs = f"transformer.resblocks.{block}."
-            ours = f"{root}encoder.layers.{block}."
-            parts = state[f"{theirs}attn.in_proj_{kind}"].chunk(3)
-            for letter, part in zip("qkv", parts, strict=True):
-                out[f"{ours}self_attn.{letter}_proj.{kind}"] = part
-            for mine, other in (
-                ("self_attn.out_proj", "attn.out_proj"),
-                ("mlp.fc1", "mlp.c_fc"),
-                ("mlp.fc2", "mlp.c_proj"),
-                ("layer_norm1", "ln_1"),
-                ("layer_norm2", "ln_2"),
-            ):
-                out[f"{ours}{mine}.{kind}"] = state[f"{theirs}{other}.{kind}"]
-    return out
-
-
 def states(spread: float = 0.05) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
     """(base, experts): random tensors of every part of the pico encoder."""
-    generator = torch.Generator().manual_seed(1)
+    generator = seeded(1)
 
     def near(state: dict[str, Tensor], spread: float) -> dict[str, Tensor]:
         return {n: t + spread * torch.randn(t.shape, generator=generator) for n, t in state.items()}
@@ -332,21 +233,10 @@ def states(spread: float = 0.05) -> tuple[dict[str, Tensor], dict[str, dict[str,
 
 def vit_bench(images: int = 24) -> Workbench:
     """Three tasks of noise images on the pico encoder, experts near the base."""
-    generator, tasks, heads = torch.Generator().manual_seed(2), {}, {}
-    for number, name in enumerate(NAMES):
-        classes = 3 + number
-        splits = {
-            split: Split(
-                torch.randint(256, (images, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8),
-                torch.randint(classes, (images,), generator=generator),
-            )
-            for split in SPLITS
-        }
-        words = tuple(f"{name} {c}" for c in range(classes))
-        tasks[name] = Task(name, name.title(), words, ("a photo of {}.",), "random", "", **splits)
-        heads[name] = Head(
-            3 * torch.randn(classes, WIDTH, generator=generator), torch.zeros(classes)
-        )
+    generator, tasks, heads = seeded(2), {}, {}
+    for classes, name in enumerate(NAMES, start=3):
+        tasks[name] = noise_task(name, classes, SIZE, images, generator)
+        heads[name] = random_head(classes, WIDTH, generator)
     suite = Suite("toy", SIZE, tasks)
     base, experts = states()
     return Workbench(suite, vit(), heads, TaskVectors.from_states(base, experts))
@@ -368,13 +258,12 @@ def setting(layout="batch first"):
 
 
 def images(count=5, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, 3, SIZE, SIZE, generator=generator)
+    return torch.randn(count, 3, SIZE, SIZE, generator=seeded(seed))
 
 
 def stir(model, seed=3):
     """Routers that tell images apart: random in all layers."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     with torch.no_grad():
         for router in model.routers:
             for parameter in router.parameters():

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 import torch
-from toys import leaning, model, vectors
+from leaning import leaning, model, vectors
 
 from mergelib import TaskVectors, merging
 from mergelib.vectors import passes

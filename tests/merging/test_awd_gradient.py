@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from toys import draw, leaning, model, one_tensor, slow_objective, vectors
+from leaning import draw, leaning, model, slow_objective, vectors
+from toys import one_tensor
 
 from mergelib import merging
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toys import draw, side_by_side, slow_objective, vectors
+from leaning import draw, side_by_side, slow_objective, vectors
 
 from mergelib import merging
 
