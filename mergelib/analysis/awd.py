@@ -69,7 +69,7 @@ def shared_weights(apart: Disentangled) -> pd.DataFrame:
 
 
 def coefficient_pairs(sets: Mapping[str, Tensor], tv: TaskVectors) -> pd.DataFrame:
-    """One row a task and tensor with any weights: task, tensor and each set of coefficients (K, n).
+    """One row a task and tensor: task, tensor, and a column for each set of coefficients (K, n).
 
     Raises ValueError for a set that is not one number a task and tensor.
     """
@@ -100,8 +100,14 @@ class Dissection:
 
 
 def dissect(tv: TaskVectors, redundant: Tensor, seed: int = 0) -> Dissection:
-    """δ itself; its orthogonal projection on span{τ_k} and the rest; sign(Στ), the magnitudes
-    |δ| with the signs of Στ, and a random vector, the first and the last at the length of δ.
+    """Take δ = `redundant` (P,) apart. The variants, each with one trait of δ:
+
+    δ                 δ itself
+    inside the span   its orthogonal projection on span{τ_k}
+    outside the span  the rest of it
+    signs of Στ       sign(Στ), stretched to the length of δ
+    |δ|, signs of Στ  the magnitudes of δ with the signs of Στ
+    random            a normal random vector (`seed`) of the length of δ
 
     Raises ValueError for a δ that is zero, which has no traits.
     """

@@ -1,8 +1,8 @@
 """What a model costs: multiply-adds of an input, numbers stored and in memory, bytes of its file,
 seconds.
 
-What is counted says mergelib.models.products; mixtures and Twin models say what they add to it
-themselves. The count is of products in float32: in bfloat16 a mixed layer makes x W0ᵀ a product of
+mergelib.models.products says what is counted; mixtures and Twin models say themselves what they
+add to it. The count is of products in float32: in bfloat16 a mixed layer makes x W0ᵀ a product of
 its own beside x (Σ_k λ_k D_k)ᵀ, which doubles its products.
 """
 
@@ -44,11 +44,15 @@ def costs(
 ) -> pd.DataFrame:
     """One row a model: stored, resident, trainable, multiply-adds, file.
 
-    `stored`: numbers that are not zeros of a sparse tensor; `resident`: memory of all tensors in
-    units of four bytes, so that the place of a sparse number counts as one, too; `trainable`:
-    numbers in routers; `multiply-adds`: of an input of `tokens` real tokens (multiply_adds);
-    `file`: bytes as written, in float32. `copies` says of how many such models a method consists,
-    of which one runs.
+    stored         numbers; of a sparse tensor only those that it keeps
+    resident       memory of all tensors in units of four bytes: beside each number that a sparse
+                   tensor keeps stands its place, which counts as much
+    trainable      numbers in routers
+    multiply-adds  for an input of `tokens` real tokens (`multiply_adds`)
+    file           bytes as written, in float32
+
+    A method that keeps several such models, of which one runs for each input, says in `copies`
+    (method → number) how many.
     """
     rows = {}
     for name, model in models.items():
@@ -87,10 +91,10 @@ def latencies(
 ) -> pd.DataFrame:
     """Milliseconds an input, a row a model, a column "batch n" each: medians of `repeats` runs.
 
-    From inputs of noise, of the kind and size of the bench's, to features, as `encode` does it.
-    The models take turns, so that what else the machine does falls on all; the first turn is not
-    counted. A method of several `copies` needs one of them for each task: its batch of n is timed
-    as so many batches of n / copies.
+    What is timed is `encode`, on inputs of noise of the kind and size of the bench's. The models
+    take turns, so that whatever else the machine does slows all of them, and the first turn is not
+    counted. A method that keeps several `copies` of a model shares a batch of n out among them:
+    each copy encodes n / copies inputs.
     """
     some = next(iter(bench.suite)).test.inputs
     inputs = some.noise(max(batches), torch.Generator().manual_seed(0))
@@ -125,8 +129,11 @@ def by_cost(
 
 
 def frontier(table: pd.DataFrame, cost: str, gain: str = "accuracy") -> pd.DataFrame:
-    """The rows of a table of methods that no other beats, by rising cost: none of the others has
-    both at most their `cost` and at least their `gain`, of one of the two strictly so."""
+    """The rows of a table of methods that no other row beats, by rising `cost`.
+
+    One row beats another if its `cost` is not higher and its `gain` not lower, and one of the two
+    is better. Of rows that are equal in both the first is kept.
+    """
     best, kept = -float("inf"), []
     for label, row in table.sort_values([cost, gain], ascending=[True, False]).iterrows():
         if row[gain] > best:

@@ -47,8 +47,8 @@ def consistency(
     (the fraction of images whose predicted class changes), predicted, crude.
 
     `vectors` and `options` (scale, split, limit, tasks) are those of `slopes`; `tasks` chooses the
-    rows, merged are all vectors. In place of vectors, slopes that were measured before may be
-    given, which saves their gradients. Raises what `slopes` raises.
+    rows; all vectors are merged, whatever it says. Slopes that were measured before may be given in
+    place of vectors: their gradients are then not computed again. Raises what `slopes` raises.
     """
     at = _slopes(bench, vectors, options)
     merged = task_arithmetic(at.vectors, at.scale)
@@ -95,10 +95,10 @@ def interference_pairs(
 
 
 def agreement(pairs: pd.DataFrame) -> dict[str, float]:
-    """How well each column foretells what was measured for the pairs of `interference_pairs`.
+    """How well each column of `interference_pairs` foretells what was measured.
 
-    Pearson correlations of `measured` with `predicted` and `crude`, Spearman's with `cosine`
-    (of which only the order is an argument).
+    Pearson's correlation of `measured` with `predicted` and with `crude`, which are amounts, and
+    Spearman's with `cosine`, which claims only an order.
     """
     measured = pairs["measured"]
     found = {column: measured.corr(pairs[column]) for column in ("predicted", "crude")}
@@ -144,7 +144,7 @@ def gap_by_count(
     sets: int = 2,
     **options,
 ) -> pd.DataFrame:
-    """The gap of each task when K = 2 … all tasks are merged at one λ, `sets` sets of each size.
+    """The gap of each task when 2, 3, … tasks are merged at one λ: `sets` sets of each size.
 
     One row a set and task: tasks (K), set (its first task) and the columns of `consistency`. The
     model of the task alone is the same in every set, so one gradient a task serves all of them.
