@@ -29,7 +29,7 @@ test: $(INSTALLED)
 	@"$(BIN)/python" tests/browser.py
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
-	"$(BIN)/nbstripout" --keep-id --verify notebooks/*.ipynb
+	"$(BIN)/nbstripout" --keep-id --verify notebooks/*.ipynb book/pages/*.ipynb
 	"$(BIN)/python" -m pytest
 
 lab: $(NO_NEWS)
