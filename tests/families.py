@@ -191,6 +191,8 @@ FAMILIES = {
     "timm with registers": _timm(timm_registers),
 }
 
+TEXTS = [name for name, family in FAMILIES.items() if family.inputs == "texts"]
+
 
 def built(name: str) -> torch.nn.Module:
     """The family's model with random numbers in all its tensors, also those that begin as 0."""
@@ -256,3 +258,20 @@ def plainly(name: str, model: torch.nn.Module, state: dict, inputs: list[Tensor]
         return functional_call(model, state, arguments, options, strict=True)
 
     return [outputs(name, call, [one])[0] for one in inputs]
+
+
+class Wrapped(torch.nn.Module):
+    """A user's module around a transformers model: its argument has another name."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, words, which, fail=False):
+        found = self.inner(words, which).last_hidden_state
+        if fail:
+            raise KeyError("fail")
+        return (found * which.unsqueeze(2)).sum(1) / which.sum(1, keepdim=True).clamp_min(1)
+
+    def of_one(self, words):
+        return self.inner(words).last_hidden_state[:, 0]

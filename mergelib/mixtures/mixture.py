@@ -13,7 +13,7 @@ from mergelib.mixtures.layers import WeightEnsemblingLinear
 from mergelib.mixtures.masks import token_mean
 from mergelib.mixtures.parts import MixedLinear, MixtureAttention, Part
 from mergelib.mixtures.router import Gate, Router, check_routing
-from mergelib.models.embeddings import lookups
+from mergelib.models.embeddings import lookups, untied
 from mergelib.models.inputs import Inputs
 from mergelib.models.products import positions, products
 
@@ -190,13 +190,13 @@ class Mixture(torch.nn.Module):
                 yield weight, bias, layer
 
     def encoder_state(self) -> dict[str, Tensor]:
-        """The encoder's tensors outside the mixtures."""
+        """The encoder's tensors outside the mixtures, tied ones once."""
         inside = tuple(
             f"{name}."
             for name, module in self.encoder.named_modules(remove_duplicate=False)
             if isinstance(module, MixedLinear | MixtureAttention)
         )
-        state = self.encoder.state_dict()
+        state = untied(self.encoder)
         return {name: t for name, t in state.items() if not name.startswith(inside)}
 
     def save(self, path: str | os.PathLike, precision: torch.dtype = torch.float32) -> None:

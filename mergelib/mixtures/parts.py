@@ -8,7 +8,7 @@ from torch import Tensor
 from mergelib.mixtures.layers import WeightEnsemblingLinear
 from mergelib.mixtures.masks import RealTokens
 from mergelib.mixtures.router import Gate
-from mergelib.models.attention import as_torch
+from mergelib.models.attention import AsTorch
 from mergelib.models.sites import Site, part, replace
 
 
@@ -91,7 +91,7 @@ class MixtureAttention(torch.nn.Module):
         self._owner = (owner,)
 
     def forward(self, *inputs: Tensor, **options) -> tuple[Tensor, Tensor | None]:
-        """(output, attention weights or None); see as_torch for arguments and errors."""
+        """(output, attention weights or None); see AsTorch for arguments and errors."""
         (owner,) = self._owner
 
         def project(x: Tensor, real: Tensor | None):
@@ -100,4 +100,5 @@ class MixtureAttention(torch.nn.Module):
             return self.projection(x, mix), lambda joined: self.out(joined, mix)
 
         site = owner.site
-        return as_torch(site.name, site.heads, site.batch_first, project, *inputs, **options)
+        as_torch = AsTorch(site.name, site.heads, site.batch_first, project)
+        return as_torch(*inputs, **options)

@@ -5,6 +5,7 @@ contiguous, which copies them (`python benchmarks/encoder.py` says what that cos
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -71,55 +72,58 @@ def use_self_attention(model: Module) -> Module:
     return model
 
 
-Project = Callable[[Tensor], Tensor]
-
-
-def as_torch(
-    name: str,
-    heads: int,
-    batch_first: bool,
-    project: Callable[[Tensor, Tensor | None], tuple[Tensor, Project]],
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    key_padding_mask: Tensor | None = None,
-    need_weights: bool = True,
-    attn_mask: Tensor | None = None,
-    average_attn_weights: bool = True,
-    is_causal: bool = False,
-) -> tuple[Tensor, Tensor | None]:
+@dataclass(frozen=True)
+class AsTorch:
     """Self-attention with the arguments and results of torch's MultiheadAttention.
 
-    project(x, real) gives q, k and v (B, T, 3 · heads · d) of x (B, T, d) and what makes the
-    result of the joined heads; `real` (B, T) is False where `key_padding_mask` hides a token.
-    Boolean masks are True where attention is forbidden, others are added; `is_causal` is a hint
-    that `attn_mask` makes unnecessary. Raises ValueError, calling the module `name`, for other
-    keys than the queries or inputs without a batch.
+    project(x, real) gives q, k and v (B, T, 3 · heads · d) of x (B, T, d), and the function that
+    makes the result (B, T, d) of the joined heads; `real` (B, T) is False where padding is said
+    to be, or None. `name` is what error messages call it.
     """
-    if key is not query or value is not query or query.dim() != 3:
-        raise ValueError(
-            f"{name}: a mixture is self-attention of batches, so query, key and value must be one "
-            "tensor of three dimensions"
-        )
-    if is_causal and attn_mask is None:
-        raise ValueError(f"{name}: is_causal is a hint that needs attn_mask beside it")
-    x = query if batch_first else query.transpose(0, 1)
-    real = None
-    if key_padding_mask is not None:
-        forbidden = key_padding_mask
-        real = ~forbidden if forbidden.dtype == torch.bool else forbidden == 0
-    projected, write = project(x, real)
-    q, k, v = heads_of(projected, heads)
-    mask = _added(attn_mask, key_padding_mask, q)
-    weights = None
-    if need_weights:
-        scores = q @ k.mT * q.shape[-1] ** -0.5
-        weights = (scores if mask is None else scores + mask).softmax(-1)
-        attended, weights = weights @ v, weights.mean(1) if average_attn_weights else weights
-    else:
-        attended = attend(q, k, v, mask)
-    y = write(attended.transpose(1, 2).reshape(x.shape))
-    return (y if batch_first else y.transpose(0, 1)), weights
+
+    name: str
+    heads: int
+    batch_first: bool
+    project: Callable[[Tensor, Tensor | None], tuple[Tensor, Callable[[Tensor], Tensor]]]
+
+    def __call__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """(result, attention weights or None), as torch has them.
+
+        Boolean masks are True where attention is forbidden, others are added; `is_causal` is a
+        hint that `attn_mask` makes unnecessary. Raises ValueError for other keys than the queries
+        and for inputs without a batch.
+        """
+        if key is not query or value is not query or query.dim() != 3:
+            raise ValueError(
+                f"{self.name}: a mixture is self-attention of batches, so query, key and value "
+                "must be one tensor of three dimensions"
+            )
+        if is_causal and attn_mask is None:
+            raise ValueError(f"{self.name}: is_causal is a hint that needs attn_mask beside it")
+        x, real, weights = (query if self.batch_first else query.transpose(0, 1)), None, None
+        if (hidden := key_padding_mask) is not None:
+            real = ~hidden if hidden.dtype == torch.bool else hidden == 0
+        projected, write = self.project(x, real)
+        q, k, v = heads_of(projected, self.heads)
+        mask = _added(attn_mask, key_padding_mask, q)
+        if need_weights:
+            scores = q @ k.mT * q.shape[-1] ** -0.5
+            weights = (scores if mask is None else scores + mask).softmax(-1)
+            attended, weights = weights @ v, weights.mean(1) if average_attn_weights else weights
+        else:
+            attended = attend(q, k, v, mask)
+        y = write(attended.transpose(1, 2).reshape(x.shape))
+        return (y if self.batch_first else y.transpose(0, 1)), weights
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -20,6 +20,14 @@ def last_word(name: str) -> str:
     return name.removesuffix(".weight").rpartition(".")[2]
 
 
+def untied(model: torch.nn.Module) -> dict[str, Tensor]:
+    """The state of a model in which a tensor of several names has the first of them only."""
+    state, names = model.state_dict(keep_vars=True), {}
+    for name, tensor in state.items():
+        names.setdefault(id(tensor), name)
+    return {name: state[name].detach() for name in names.values()}
+
+
 def lookups(model: torch.nn.Module) -> set[str]:
     """The names of the tables from which rows are looked up by number."""
     return {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, torch.nn.Embedding)}

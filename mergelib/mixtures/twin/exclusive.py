@@ -21,7 +21,8 @@ def factors(matrices: Tensor, rank: float) -> tuple[Tensor, Tensor]:
         raise ValueError(f"rank is a share of the singular values, 0 … 1, not {rank}")
     kept = int(round(rank * min(matrices.shape[1:]), 6))
     left, values, right = torch.linalg.svd(matrices, full_matrices=False)
-    return left[..., :kept] * values[:, None, :kept], right[:, :kept].contiguous()
+    left = left[..., :kept] * values[:, None, :kept]
+    return left.contiguous(), right[:, :kept].contiguous()  # as a file has them
 
 
 class Exclusive(torch.nn.Module):

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, layer_norm, linear
 
 from mergelib.mixtures.twin.exclusive import Exclusive
-from mergelib.models.attention import as_torch
+from mergelib.models.attention import AsTorch
 
 
 class Mixed(torch.nn.Module):
@@ -140,15 +140,15 @@ class MixedProjection(Mixed):
 
 
 class MixedAttention(Mixed):
-    """torch's MultiheadAttention as self-attention; see as_torch."""
+    """torch's MultiheadAttention as self-attention; see AsTorch."""
 
     def forward(self, *inputs: Tensor, **options) -> tuple[Tensor, Tensor | None]:
         def project(x: Tensor, real: Tensor | None):
             qkv = self._product(x, "in_proj_weight", "in_proj_bias")
             return qkv, lambda y: self._product(y, "out_proj.weight", "out_proj.bias")
 
-        heads = self.inner.num_heads
-        return as_torch(self.title, heads, self.batch_first, project, *inputs, **options)
+        as_torch = AsTorch(self.title, self.inner.num_heads, self.batch_first, project)
+        return as_torch(*inputs, **options)
 
     def _product(self, x: Tensor, weight: str, bias: str) -> Tensor:
         own = dict(self.inner.named_parameters())

@@ -15,7 +15,7 @@ from mergelib.mixtures.twin.exclusive import Exclusive
 from mergelib.mixtures.twin.front import Front
 from mergelib.mixtures.twin.mixed import Mixed
 from mergelib.mixtures.twin.places import Places, places
-from mergelib.models.embeddings import POSITIONS, last_word, lookups
+from mergelib.models.embeddings import POSITIONS, last_word, lookups, untied
 from mergelib.models.inputs import Inputs
 from mergelib.models.products import positions, products, uses
 from mergelib.models.sites import replace
@@ -181,17 +181,17 @@ class TwinModel(torch.nn.Module):
         return self.router.state_dict()
 
     def shared_state(self) -> dict[str, Tensor]:
-        """The shared expert's tensors under the model's own names."""
+        """The shared expert's tensors under the model's own names, tied ones once."""
         inner = tuple(
             f"{name}.inner"
             for name, module in self.encoder.named_modules(remove_duplicate=False)
             if isinstance(module, Mixed)
         )
         state = {}
-        for name, tensor in self.encoder.state_dict().items():
+        for name, tensor in untied(self.encoder).items():
             if name.startswith(inner):
                 name = name.replace(".inner.", ".", 1).removesuffix(".inner")
-            state[name] = tensor.detach()
+            state[name] = tensor
         return state
 
     def sizes(self) -> dict[str, int]:
