@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+from mergelib.analysis.comparison import summary
 from mergelib.analysis.result import Result, restored, stored
 from mergelib.intervals import mean_interval, wilson_interval
 from mergelib.study.results import plain
@@ -63,3 +64,11 @@ def test_a_record_that_was_changed_is_named():
     record["ties"]["tasks"][0]["correct"] += 1
     with pytest.raises(ValueError, match="ties on z: .* of 20 inputs should be right"):
         restored(record)
+
+
+def test_a_summary_measures_each_method_by_its_experts():
+    result = Result({"a": torch.arange(10) < 5, "b": torch.arange(10) < 6}, 0.1)
+    row = summary({"ties": result}, {"a": 1.0, "b": 0.8}).loc["ties"]
+    assert row["normalised"] == pytest.approx((0.5 + 0.75) / 2)
+    assert (row["λ"], row["worst task"], row["its accuracy"]) == (0.1, "a", 0.5)
+    assert row["mean"] == pytest.approx(0.55)
