@@ -38,7 +38,7 @@ class Workbench(OfSuite):
         """(encoder, weights) as `mergelib.evaluation` takes them: the bench's encoder with
         weights (P,), or a mixture, which takes the encoder's place and has weights of its own."""
         if isinstance(model, torch.Tensor):
-            return self.encoder, self.tv.layout.unflatten(model)
+            return self.encoder, self.tv.layout.state_for(self.encoder, model)
         return model, None
 
     def expert(self, task: str) -> torch.Tensor:

@@ -33,7 +33,7 @@ SUITE = '''"""Two tasks on noise: which half is bright, which half is dark?"""
 import torch
 
 from mergelib.cache import storage
-from mergelib.models.base import Base
+from mergelib.models.tower import VisionBase
 from mergelib.suites.recipe import FineTuning
 from mergelib.suites.spec import Spec
 from mergelib.suites.suite import SPLITS, Split, Suite, Task
@@ -43,7 +43,7 @@ SPEC = Spec(
     title="two tasks on noise",
     tasks=("bright", "dark"),
     module=__name__,
-    base=Base("merge-vit-pico"),
+    base=VisionBase("merge-vit-pico"),
     recipe=FineTuning(epochs=1, lr=5e-3, l2sp=0.0),
     size=16,
 )

@@ -12,7 +12,7 @@ from mergelib.cache.storage import ROOT
 
 # From the ground up. Rooms of one floor do not know each other.
 FLOORS = (
-    ("words", "intervals", "cache"),
+    ("words", "intervals", "installed", "cache"),
     ("vectors", "methods"),
     ("models",),
     ("suites",),

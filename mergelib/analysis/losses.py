@@ -58,7 +58,8 @@ def features(bench: Workbench, vector: Tensor, inputs: Inputs) -> Tensor:
     Gradients flow to `vector`.
     """
     arguments = inputs.prepare(vector.device, vector.dtype)
-    return functional_call(bench.encoder, bench.tv.layout.unflatten(vector), arguments)
+    weights = bench.tv.layout.state_for(bench.encoder, vector)
+    return functional_call(bench.encoder, weights, arguments)
 
 
 @torch.no_grad()

@@ -115,7 +115,7 @@ def disentanglement_error(
 
 def answers(bench: Workbench, vector: Tensor, task: str, inputs: Inputs) -> Tensor:
     """The classes (N,) that the model with weights `vector` (P,) predicts with the task's head."""
-    weights, precision = bench.tv.layout.unflatten(vector), bench.precision
+    weights, precision = bench.tv.layout.state_for(bench.encoder, vector), bench.precision
     return predict(bench.encoder, bench.heads[task], inputs, weights, precision=precision)
 
 
@@ -179,7 +179,8 @@ def loss_plane(
     loss = np.empty((2, num, num))
     for i, x in enumerate(alphas):
         for j, y in enumerate(alphas):
-            weights = bench.tv.layout.unflatten(bench.tv.base + float(x) * a + float(y) * b)
+            vector = bench.tv.base + float(x) * a + float(y) * b
+            weights = bench.tv.layout.state_for(bench.encoder, vector)
             for t, name in enumerate(tasks):
                 data = bench.suite[name].split(split).take(limit)
                 features = encode(bench.encoder, data.inputs, weights, precision=bench.precision)

@@ -1,33 +1,64 @@
-"""What a suite's experts start from: an architecture with the weights of a file or of a seed."""
+"""What a suite's experts start from: a module that can be built, and its weights as a file."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import torch
 
 from mergelib.cache import storage
 
 CHECKPOINTS = storage.ROOT / "data" / "checkpoints"
 CONFIGS = Path(__file__).parent / "configs"
 
+TextEncoder = Callable[[Sequence[str]], torch.Tensor]
+"""Captions, n of them, to their embeddings (n, d)."""
 
-@dataclass(frozen=True)
+
 class Base:
-    """An architecture, and either a shipped checkpoint or a seed to initialise from."""
+    """An encoder with its weights, of any kind (mergelib.models.tower, mergelib.models.text).
 
-    architecture: str
-    checkpoint: Path | None = None
-    seed: int = 0
+    `modules` are the library's modules that make it; `logit_scale` is the factor by which the base
+    was trained to multiply cosines.
+    """
+
+    modules: tuple[str, ...] = ()
+    logit_scale: float = 100.0
 
     def key(self) -> str:
         """A key of the architecture's description and of the weights or the seed."""
-        files = [CONFIGS / f"{self.architecture}.json"]
-        if self.checkpoint is not None:
-            files.append(self.checkpoint)
-        return storage.key_of(files=storage.key_of_files(files), seed=self.seed)
+        raise NotImplementedError
+
+    def file(self) -> Path:
+        """All tensors of the encoder as a safetensors file, float32 (written once, cached)."""
+        raise NotImplementedError
+
+    def build(self) -> torch.nn.Module:
+        """The encoder with initial values, on the CPU."""
+        raise NotImplementedError
+
+    def frozen(self) -> tuple[str, ...]:
+        """The names of the tensors that are neither trained nor merged."""
+        return ()
+
+    def text_encoder(self, device: torch.device, precision: str = "auto") -> TextEncoder:
+        """What embeds captions in the space of the encoder's features, for zero-shot heads.
+
+        Raises ValueError for a base that does not read text.
+        """
+        raise ValueError(f"{self} embeds no captions, so there are no zero-shot heads for it")
 
 
-def shipped(architecture: str) -> Base:
-    """The base of that architecture whose weights lie in `data/checkpoints`."""
-    return Base(architecture, CHECKPOINTS / f"{architecture}.safetensors")
+def load_base(base: Base, file: Path | None = None, device="cpu") -> torch.nn.Module:
+    """The base's encoder in float32 with its own weights, or with those of `file`, an expert's,
+    for all but the frozen tensors."""
+    from safetensors.torch import load_file
+
+    state = load_file(base.file())
+    if file is not None:
+        state |= load_file(file)
+    encoder = base.build()
+    encoder.load_state_dict(state)
+    return encoder.to(device).eval()
 
 
 def pretraining_log(name: str = "merge-vit-48-8"):

@@ -19,6 +19,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 # Inputs encoded at once. On a CPU the activations of a few dozen fit into its cache, those of
 # hundreds do not; a GPU wants as many as it can get.
 CPU_BATCH, GPU_BATCH = 64, 1000
+SIMILAR = 16  # batches whose texts are sorted by length together when training
 
 
 class Inputs:
@@ -62,6 +63,10 @@ class Inputs:
         for start in range(0, len(self), size):
             place = slice(start, start + size)
             yield place, self[place]
+
+    def shuffled(self, size: int, generator: torch.Generator) -> Sequence[Tensor]:
+        """The numbers of all inputs in random order, in batches of `size`: an epoch."""
+        return torch.randperm(len(self), generator=generator).split(size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +157,16 @@ class Tokens(Inputs):
         """Parts of texts of about equal length, so that little of a batch is padding."""
         for place in self.mask.sum(1).argsort(stable=True).split(size):
             yield place, self[place]
+
+    def shuffled(self, size: int, generator: torch.Generator) -> Sequence[Tensor]:
+        """Batches of texts of similar length in random order: random draws of some batches at a
+        time are sorted by length."""
+        order = torch.randperm(len(self), generator=generator)
+        lengths, batches = self.mask.sum(1), []
+        for drawn in order.split(SIMILAR * size):
+            batches += drawn[lengths[drawn].argsort(stable=True)].split(size)
+        turns = torch.randperm(len(batches), generator=generator)
+        return [batches[turn] for turn in turns.tolist()]
 
     def tensors(self) -> dict[str, Tensor]:
         return {"ids": self.ids, "mask": self.mask}

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import torch
 
-from mergelib.models.base import Base
-from mergelib.models.tower import load_tower, tower_file
+from mergelib.models.base import Base, load_base
 from mergelib.suites.spec import spec_of
 
 
@@ -16,9 +15,9 @@ def base_of(suite: str) -> Base:
 
 def base_file(suite: str) -> Path:
     """The suite's base as a safetensors file (written once, cached)."""
-    return tower_file(base_of(suite))
+    return base_of(suite).file()
 
 
 def load_encoder(suite: str, file: Path | None = None, device="cpu") -> torch.nn.Module:
     """The suite's encoder with the weights of `file` (default: its base), in float32."""
-    return load_tower(base_of(suite), file, device)
+    return load_base(base_of(suite), file, device)

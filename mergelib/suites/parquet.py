@@ -1,4 +1,5 @@
-"""Labelled images in the hub's layout (columns `image` and `label`), read by `datasets`.
+"""Labelled images and texts in the hub's layout, read by `datasets`: columns `image` or `text`,
+and `label`.
 
 One loader for a folder of parquet files and for a hub id: `source` says which.
 """
@@ -18,7 +19,7 @@ def data_folder() -> Path:
     if not named:
         raise FileNotFoundError(
             "MERGELIB_DATA is not set: name the folder that holds images/<task>/train.parquet "
-            "and test.parquet (data/README.md says how to make them)"
+            "and test.parquet, or text/<task>/... (data/README.md says how to make them)"
         )
     folder = Path(named).expanduser().resolve()
     if not folder.is_dir():
@@ -26,8 +27,8 @@ def data_folder() -> Path:
     return folder
 
 
-def load_rows(source: str | Path, split: str, config: str | None = None):
-    """One split as a `datasets.Dataset` with columns image (undecoded) and label.
+def load_rows(source: str | Path, split: str, config: str | None = None, column: str = "image"):
+    """One split as a `datasets.Dataset` with the columns `column` and label; images undecoded.
 
     `source` is a folder with `<split>.parquet` or a hub id. Raises FileNotFoundError naming
     a missing or unreadable file, ValueError naming a missing column.
@@ -45,11 +46,13 @@ def load_rows(source: str | Path, split: str, config: str | None = None):
             raise ValueError(f"{path} cannot be read as parquet: {error}") from error
     else:
         rows = datasets.load_dataset(source, config, split=split)
-    for column in ("image", "label"):
-        if column not in rows.column_names:
+    for name in (column, "label"):
+        if name not in rows.column_names:
             found = ", ".join(rows.column_names)
-            raise ValueError(f"{source} ({split}): no column {column!r} (columns: {found})")
-    return rows.cast_column("image", datasets.Image(decode=False))
+            raise ValueError(f"{source} ({split}): no column {name!r} (columns: {found})")
+    if column == "image":
+        rows = rows.cast_column("image", datasets.Image(decode=False))
+    return rows
 
 
 def class_names(rows) -> tuple[str, ...] | None:

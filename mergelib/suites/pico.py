@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from mergelib.cache import storage
-from mergelib.models.base import Base
+from mergelib.models.tower import VisionBase
 from mergelib.suites.recipe import FineTuning
 from mergelib.suites.spec import Spec
 from mergelib.suites.suite import Split, Suite, Task
@@ -19,7 +19,7 @@ SPEC = Spec(
     title="three toy tasks",
     tasks=("digits", "bars", "spots"),
     module=__name__,
-    base=Base("merge-vit-pico"),
+    base=VisionBase("merge-vit-pico"),
     recipe=FineTuning(epochs=6, batch=32, lr=5e-3, l2sp=0.0, crop=0.7, degrees=8.0, colour=0.3),
     size=SIZE,
 )

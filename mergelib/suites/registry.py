@@ -9,4 +9,5 @@ FILES = (
     "mergelib.suites.pico",
     "mergelib.suites.desk.spec",
     "mergelib.suites.standard",
+    "mergelib.suites.text",
 )

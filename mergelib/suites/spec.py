@@ -20,7 +20,7 @@ from mergelib.suites.recipe import FineTuning
 from mergelib.suites.registry import FILES
 from mergelib.words import unknown
 
-HEADS = ("probe",)
+HEADS = ("probe", "zero-shot")
 INPUTS = {"pixels": ("image", "images"), "tokens": ("text", "texts")}
 
 
@@ -29,8 +29,10 @@ class Spec:
     """A suite's declaration.
 
     `module` is the one with `key` and `build`; `heads` says how the classification heads are made
-    ("probe": linear probes of the base), `inputs` what the encoder eats ("pixels" or "tokens") and
-    `size` the side of an image in pixels. Raises ValueError for a word that it does not know.
+    ("probe": linear probes of the base; "zero-shot": the base's embeddings of the class names in
+    their templates), `inputs` what the encoder eats ("pixels" or "tokens") and `size` the side of
+    an image in pixels or the most tokens of a text. Raises ValueError for a word that it does not
+    know.
     """
 
     name: str

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from mergelib.cache import storage
-from mergelib.models.base import shipped
+from mergelib.models.tower import shipped
 from mergelib.suites.parquet import class_names, data_folder, decode, load_rows
 from mergelib.suites.recipe import FineTuning
 from mergelib.suites.spec import Spec

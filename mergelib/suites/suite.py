@@ -80,7 +80,8 @@ def check_split(task: str, name: str, split: Split, classes: int) -> None:
 
 @dataclass(frozen=True)
 class Suite:
-    """Tasks that are learnt from one base and merged; `size` is the images' side in pixels."""
+    """Tasks that are learnt from one base and merged; `size` is the images' side in pixels, or
+    the most tokens that a text has."""
 
     name: str
     size: int

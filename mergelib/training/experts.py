@@ -5,21 +5,22 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 
 from mergelib.cache import keys, storage
 from mergelib.evaluation import encode
 from mergelib.models.compute import number_format, resolve_device
-from mergelib.models.heads import Head, linear_probe
+from mergelib.models.heads import Head, linear_probe, zero_shot_head
 from mergelib.suites import Suite, spec_of, suite_key
 from mergelib.suites.bases import base_file, base_of, load_encoder
 from mergelib.suites.recipe import FineTuning
 from mergelib.training.finetune import fine_tune
 from mergelib.vectors.task_vectors import TaskVectors
 
-HEADS_ARE_MADE_BY = ("mergelib.models.tower", "mergelib.models.heads", "mergelib.evaluation")
-EXPERTS_ARE_MADE_BY = ("mergelib.models.tower", "mergelib.training.finetune")
-SUITES = ("mergelib.suites",)  # the suite's own key speaks for its images
+HEADS_ARE_MADE_BY = ("mergelib.models.heads", "mergelib.evaluation")
+EXPERTS_ARE_MADE_BY = ("mergelib.training.finetune",)
+SUITES = ("mergelib.suites",)  # the suite's own key speaks for its inputs
 
 
 def heads_file(suite: Suite, device="auto", precision: str = "auto") -> Path:
@@ -33,26 +34,50 @@ def heads_file(suite: Suite, device="auto", precision: str = "auto") -> Path:
         base=base_of(suite.name).key(),
         heads=spec_of(suite.name).heads,
         format=number_format(resolve_device(device), precision),
-        made_by=keys.computation_key(HEADS_ARE_MADE_BY, cut=SUITES),
+        made_by=_code(suite, HEADS_ARE_MADE_BY),
     )
     return storage.cache_folder() / "heads" / f"{suite.name}-{key}.safetensors"
 
 
 def load_heads(suite: Suite, device="auto", precision: str = "auto") -> dict[str, Head]:
-    """One linear-probe head a task on the frozen base's features, fitted once and cached."""
+    """One head a task, of the kind that the suite's Spec names, made once and cached."""
     path = heads_file(suite, device, precision)
     if not path.exists():
-        encoder, tensors = load_encoder(suite.name, device=resolve_device(device)), {}
-        for task in suite:
-            f = [
-                encode(encoder, s.inputs, precision=precision).cpu() for s in (task.train, task.val)
-            ]
-            head = linear_probe(f[0], task.train.labels, f[1], task.val.labels, len(task.classes))
-            tensors[f"{task.name}/weight"], tensors[f"{task.name}/bias"] = head.weight, head.bias
+        make = {"probe": probe_heads, "zero-shot": zero_shot_heads}[spec_of(suite.name).heads]
+        tensors = {}
+        for name, head in make(suite, resolve_device(device), precision).items():
+            tensors[f"{name}/weight"], tensors[f"{name}/bias"] = head.weight, head.bias
         with storage.atomic(path) as temporary:
             save_file(tensors, temporary)
     tensors = load_file(path)
     return {n: Head(tensors[f"{n}/weight"], tensors[f"{n}/bias"]) for n in suite.names}
+
+
+def probe_heads(suite: Suite, device: torch.device, precision: str = "auto") -> dict[str, Head]:
+    """Linear probes of the frozen base's features."""
+    encoder, heads = load_encoder(suite.name, device=device), {}
+    for task in suite:
+        f = [encode(encoder, s.inputs, precision=precision).cpu() for s in (task.train, task.val)]
+        heads[task.name] = linear_probe(
+            f[0], task.train.labels, f[1], task.val.labels, len(task.classes)
+        )
+    return heads
+
+
+def zero_shot_heads(suite: Suite, device: torch.device, precision: str = "auto") -> dict[str, Head]:
+    """The base's own embeddings of the class names in the tasks' templates: no label is used."""
+    base = base_of(suite.name)
+    encode_text = base.text_encoder(device, precision)
+    return {
+        task.name: zero_shot_head(encode_text, task.classes, task.templates, base.logit_scale).to(
+            "cpu"
+        )
+        for task in suite
+    }
+
+
+def _code(suite: Suite, modules: tuple[str, ...]) -> str:
+    return keys.computation_key((*base_of(suite.name).modules, *modules), cut=SUITES)
 
 
 def recipe_of(suite: Suite, seed: int = 0, device="auto", precision: str = "auto") -> FineTuning:
@@ -68,7 +93,7 @@ def expert_file(
     key = storage.key_of(
         start=heads_file(suite, device, precision).name,
         recipe=asdict(recipe_of(suite, seed, device, precision)),
-        made_by=keys.computation_key(EXPERTS_ARE_MADE_BY, cut=SUITES),
+        made_by=_code(suite, EXPERTS_ARE_MADE_BY),
     )
     return storage.cache_folder() / "experts" / suite.name / f"{task}-{key}.safetensors"
 
@@ -92,7 +117,8 @@ def train_expert(
     partial = path.with_suffix(".partial")
     recipe = recipe_of(suite, seed, device, precision)
     head = load_heads(suite, device, precision)[task]
-    weights, history = fine_tune(encoder, head, suite[task], recipe, partial, report)
+    frozen = base_of(suite.name).frozen()
+    weights, history = fine_tune(encoder, head, suite[task], recipe, partial, report, frozen)
     with storage.atomic(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps({"recipe": asdict(recipe), "epochs": history}, indent=1))
     with storage.atomic(path) as temporary:
@@ -116,4 +142,6 @@ def load_task_vectors(
     files = {
         name: train_expert(suite, name, seed, device, precision=precision) for name in suite.names
     }
-    return TaskVectors.from_files(base_file(suite.name), files).to(resolve_device(device))
+    frozen = base_of(suite.name).frozen()
+    tv = TaskVectors.from_files(base_file(suite.name), files, ignore=frozen)
+    return tv.to(resolve_device(device))

@@ -1,14 +1,14 @@
 """Fine-tunes the base on one task: an expert.
 
-The head is frozen, the whole encoder is trained with Adam at a low, cosine-annealed learning
-rate (Ilharco et al. 2023, App. B, scaled to small models), and the epoch that is best on val
+The head is frozen, the encoder is trained with Adam at a low learning rate that is annealed to
+zero (Ilharco et al. 2023, App. B, scaled to small models), and the epoch that is best on val
 is kept. Weights decay towards the base, not towards zero (L2-SP, Li et al. 2018; decoupled as in
 AdamW): what the task does not need goes back to θ0, so that the task vector is short.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -50,18 +50,27 @@ def fine_tune(
     recipe: FineTuning,
     checkpoint: Path | None = None,
     report: Callable[[dict], None] | None = None,
+    frozen: Sequence[str] = (),
 ) -> tuple[dict[str, torch.Tensor], list[dict]]:
     """The weights that are best on val, and one record an epoch (loss, val accuracy, seconds).
 
-    `encoder` gives the starting weights and is not changed. After each epoch everything needed
-    to go on is written to `checkpoint`; a run that finds that file goes on from there, and
-    ends with the same weights as an uninterrupted one.
+    `encoder` gives the starting weights and is not changed. The tensors named in `frozen` stay as
+    they are and are not among the weights returned. After each epoch everything needed to go on
+    is written to `checkpoint`; a run that finds that file goes on from there, and ends with the
+    same weights as an uninterrupted one.
     """
     device = next(encoder.parameters()).device
     head = head.to(device)
     start = {k: v.detach().clone() for k, v in encoder.state_dict().items()}
-    params = {k: v.clone().requires_grad_() for k, v in start.items() if v.is_floating_point()}
-    kept = {k: v for k, v in start.items() if not v.is_floating_point()}
+    params = {
+        k: v.clone().requires_grad_()
+        for k, v in start.items()
+        if v.is_floating_point() and k not in frozen
+    }
+    kept = {k: v for k, v in start.items() if k not in params}
+    # Buffers that no file holds, such as positions 0, 1, 2 …: a call is given them, too.
+    unsaved = {k: b.detach().clone() for k, b in encoder.named_buffers() if k not in start}
+    rest = kept | unsaved
     origin = [start[k] for k in params]
     optimiser = torch.optim.Adam(params.values(), lr=recipe.lr, fused=True)
     steps = math.ceil(len(task.train) / recipe.batch)
@@ -73,17 +82,15 @@ def fine_tune(
                 params[name].copy_(value)
         optimiser.load_state_dict(state["optimiser"])
         history, best = state["history"], state["best"]
-    encoder.train()
     for epoch in range(len(history), recipe.epochs):
         begun, losses = time.perf_counter(), []
         generator = torch.Generator().manual_seed(recipe.seed * 10_007 + epoch)
-        order = torch.randperm(len(task.train), generator=generator)
-        encoder.train()
-        for i, index in enumerate(order.split(recipe.batch)):
+        encoder.train(recipe.dropout)
+        for i, index in enumerate(task.train.inputs.shuffled(recipe.batch, generator)):
             set_rate(optimiser, recipe, epoch * steps + i, total)
             arguments = prepared(task.train.inputs[index], recipe, generator, device)
             with mixed_precision(device, recipe.precision):
-                f = torch.func.functional_call(encoder, {**params, **kept}, arguments)
+                f = torch.func.functional_call(encoder, {**params, **rest}, arguments)
             y = task.train.labels[index].to(device)
             loss = F.cross_entropy(head(f), y, label_smoothing=recipe.label_smoothing)
             optimiser.zero_grad()
@@ -94,7 +101,7 @@ def fine_tune(
             losses.append(loss.detach())
         weights = {k: v.detach() for k, v in params.items()}
         found = predict(
-            encoder, head, task.val.inputs, {**weights, **kept}, precision=recipe.precision
+            encoder, head, task.val.inputs, {**weights, **rest}, precision=recipe.precision
         )
         accuracy = float((found == task.val.labels).float().mean())
         history.append(
@@ -121,7 +128,7 @@ def fine_tune(
                     },
                     path,
                 )
-    return {**best, **{k: v.cpu() for k, v in kept.items()}}, history
+    return {**best, **{k: v.cpu() for k, v in kept.items() if k not in frozen}}, history
 
 
 @torch.no_grad()
@@ -131,11 +138,15 @@ def decay_towards(origin, params, optimiser, recipe: FineTuning) -> None:
 
 
 def set_rate(optimiser, recipe: FineTuning, step: int, total: int) -> None:
-    """Linear warm-up, then half a cosine to zero at `total` steps."""
+    """Linear warm-up, then half a cosine or a straight line to zero at `total` steps."""
     warm = max(1, round(recipe.warmup * total))
+    if recipe.warmup_steps is not None:
+        warm = recipe.warmup_steps
     if step < warm:
         share = (step + 1) / warm
     else:
-        share = 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+        passed = (step - warm) / max(1, total - warm)
+        falling = {"cosine": 0.5 * (1 + math.cos(math.pi * passed)), "linear": 1 - passed}
+        share = falling[recipe.schedule]
     for group in optimiser.param_groups:
         group["lr"] = recipe.lr * share

@@ -1,7 +1,7 @@
 """The `desk` suite, declared apart from what draws it: importing this imports no generator, and a
 change of the recipe draws no image again."""
 
-from mergelib.models.base import shipped
+from mergelib.models.tower import shipped
 from mergelib.suites.recipe import FineTuning
 from mergelib.suites.spec import Spec
 
