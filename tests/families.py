@@ -4,6 +4,7 @@ Importing mergelib.models first makes timm, open_clip and transformers importabl
 """
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -205,6 +206,7 @@ def built(name: str) -> torch.nn.Module:
     return model
 
 
+@functools.cache  # tests do not change what they are given, and many ask for the same
 def setting(name: str, spread: float = 0.1, **select) -> tuple[torch.nn.Module, TaskVectors]:
     """(model, task vectors) of experts near it, tied tensors being equal; `select`: see
     TaskVectors.from_states."""

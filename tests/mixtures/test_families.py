@@ -172,7 +172,7 @@ def test_a_saved_mixture_is_the_same_when_loaded(name, sparse, tmp_path):
 @torch.no_grad()
 def test_tensors_that_task_vectors_leave_out_are_the_models_own(tmp_path):
     name = "BERT"
-    model, tv = setting(name, ignore=["embeddings.*", "pooler.*", "*.intermediate.dense.bias"])
+    model, tv = setting(name, ignore=("embeddings.*", "pooler.*", "*.intermediate.dense.bias"))
     mixed, inputs = mixture(model, tv), inputs_of(name)
     found, deltas = spread_out(mixed, inputs, name), tv.layout.split(tv.deltas)
     base = tv.layout.unflatten(tv.base)

@@ -127,7 +127,7 @@ def test_a_saved_twin_is_the_same_when_loaded_and_another_rank_has_its_router(na
 @torch.no_grad()
 def test_tensors_that_task_vectors_leave_out_are_the_models_own(tmp_path):
     name = "T5"
-    model, tv, twin = made(name, ignore=["encoder.embed_tokens.*", "*relative*", "*layer_norm*"])
+    model, tv, twin = made(name, ignore=("encoder.embed_tokens.*", "*relative*", "*layer_norm*"))
     inputs = inputs_of(name)
     mix = mix_of(inputs)
     assert not twin.left_shared and "shared.weight" in twin.exclusive.names()
