@@ -63,6 +63,8 @@ def test_a_method_runs_on_it_and_learns_something(family, method):
         assert not torch.allclose(found.merged, start, atol=1e-4)
         assert found.history["task"].tolist()[:3] == list(TASKS)
     else:
+        learnt = found.model.learnt()  # routers begin without weights
+        assert any(bool(t.any()) for n, t in learnt.items() if n.endswith("weight"))
         answers = [bench.answer(found.model, task, batch) for task in TASKS]
         assert [a.shape[1] for a in answers] == [3, 4, 5]
         assert all(bool(a.isfinite().all()) for a in answers)

@@ -35,9 +35,11 @@ def test_adaptive_methods_take_a_bench_and_task_vectors():
     adaptive = {n: m for n, m in ml.methods.entries.items() if m.family == "adaptive"}
     assert {"adamerging", "concrete_task_arithmetic", "concrete_adamerging"} <= set(adaptive)
     for entry in adaptive.values():
-        assert entry.needs == "unlabelled inputs"
+        assert entry.needs == "unlabelled inputs, sorted by task"
         few = {name: 2 for name in entry.defaults if name.endswith("steps")}
         merged = entry.function(bench, tv, **{**entry.defaults, **few}).merged
+        published = entry.function(bench, tv, **{**entry.published, **few}).merged
+        assert published.shape == tv.base.shape and published.isfinite().all()
         assert merged.shape == tv.base.shape and merged.isfinite().all()
         assert not torch.equal(merged, tv.base)
 
@@ -45,6 +47,26 @@ def test_adaptive_methods_take_a_bench_and_task_vectors():
 def test_defaults_are_those_of_the_signature():
     assert ml.methods.entries["average"].defaults == {}
     assert ml.methods.entries["ties"].defaults == {"density": 0.2, "scale": 0.3, "merge": "sum"}
+
+
+def test_settings_objects_stand_for_their_fields_and_papers_have_their_own():
+    entry = ml.methods.entries["wemoe"]
+    ours = {"depth": 1, "noise": 0.0, "standardise": True, "lr": 5e-4, "steps": 100}
+    papers = {"depth": 2, "noise": 0.01, "standardise": False, "lr": 1e-4, "steps": 1000}
+    assert ours.items() <= entry.defaults.items() and papers.items() <= entry.published.items()
+    for entry in ml.methods.entries.values():
+        assert set(entry.published) <= set(entry.defaults)
+        assert bool(entry.published) == (entry.family != "static"), entry.name
+
+
+def test_a_published_setting_that_the_function_lacks_is_refused(monkeypatch):
+    monkeypatch.setattr(entering, "registered", dict(entering.registered))
+
+    def new(tv, scale=0.3):
+        return tv.base
+
+    with pytest.raises(ValueError, match="unknown published setting 'scael'.*did you mean 'scale'"):
+        entering.method(title="x", family="static", paper="x", published={"scael": 1})(new)
 
 
 def test_an_unknown_method_is_named_with_those_there_are():
