@@ -12,15 +12,24 @@ from mergelib.cache.storage import ROOT
 from mergelib.study import book, execute
 from mergelib.study.profiles import Profile, load_profile
 
-
-def pytest_addoption(parser):
-    parser.addoption(
-        "--rebaseline", action="store_true", help="write the pico run's numbers to baseline.json"
-    )
+# Tests that run side by side, and the kernels that they start, share the cores by one thread each:
+# two processes of two threads slow each other down severalfold.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items):
-    """Tests marked `cuda` run wherever torch sees a CUDA device, and nowhere else."""
+    """What runs side by side, and which tests need a device.
+
+    The tests of a file, and all those that need the run of the pico study, are for one process;
+    the latter come first, since they take longest. Tests marked `cuda` run wherever torch sees a
+    CUDA device, and nowhere else.
+    """
+    for item in items:
+        group = "pico" if "pico_run" in item.fixturenames else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: "pico_run" not in item.fixturenames)
     if not torch.cuda.is_available():
         skip = pytest.mark.skip(reason="needs a CUDA device, and torch sees none")
         for item in items:
