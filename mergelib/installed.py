@@ -16,7 +16,7 @@ def installed_version(distribution: str, version: str | None = None) -> str:
     absent.
     """
     try:
-        return importlib.metadata.version(distribution)
+        return _version(distribution)
     except importlib.metadata.PackageNotFoundError:
         pin = "" if version is None else f"=={version}"
         raise FileNotFoundError(
@@ -32,7 +32,7 @@ def installed_file(distribution: str, path: str, version: str | None = None) -> 
     naming the file if the installed version does not have it.
     """
     found = installed_version(distribution, version)
-    file = Path(importlib.metadata.distribution(distribution).locate_file(path)).resolve()
+    file = _root(distribution) / path
     if not file.exists():
         raise FileNotFoundError(f"the package {distribution} {found} has no {path}")
     return file
@@ -47,3 +47,14 @@ def installed_files(distribution: str, version: str | None = None) -> tuple[str,
     installed_version(distribution, version)
     listed = importlib.metadata.files(distribution) or ()
     return tuple(sorted(str(file) for file in listed))
+
+
+# Metadata are parsed once a package, not once for each of its files, of which there are thousands.
+@cache
+def _version(distribution: str) -> str:
+    return importlib.metadata.version(distribution)
+
+
+@cache
+def _root(distribution: str) -> Path:
+    return Path(importlib.metadata.distribution(distribution).locate_file("")).resolve()

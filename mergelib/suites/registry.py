@@ -9,5 +9,6 @@ FILES = (
     "mergelib.suites.pico",
     "mergelib.suites.desk.spec",
     "mergelib.suites.standard",
+    "mergelib.suites.text_desk.spec",
     "mergelib.suites.text",
 )

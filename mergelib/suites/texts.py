@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
@@ -12,6 +13,7 @@ from mergelib.suites.suite import SPLITS, Split
 Pair = tuple[str, int]
 """A text and its label."""
 
+Thing = TypeVar("Thing")
 Tokenise = Callable[[Sequence[str]], Tokens]
 
 
@@ -52,9 +54,9 @@ def without_repetitions(pairs: Iterable[Pair], but: Iterable[Pair] = ()) -> list
     return kept
 
 
-def shuffled(pairs: Iterable[Pair], seed: int | str) -> list[Pair]:
-    """The pairs in an order of their own for each seed."""
-    order = list(pairs)
+def shuffled(things: Iterable[Thing], seed: int | str) -> list[Thing]:
+    """The things in an order of their own for each seed."""
+    order = list(things)
     random.Random(seed).shuffle(order)
     return order
 

@@ -1,0 +1,47 @@
+"""The `text-desk` suite: the eight tasks' texts as a suite, with a key of what they are made of."""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+from mergelib.cache import storage
+from mergelib.suites.suite import Suite, Task
+from mergelib.suites.text_desk.packages import check_versions, versions
+from mergelib.suites.text_desk.spec import SPEC
+
+SEED = 0
+MAKERS: dict[str, ModuleType] = {
+    name: importlib.import_module(f"mergelib.suites.text_desk.{name}") for name in SPEC.tasks
+}
+
+
+def key() -> str:
+    here = Path(__file__).parent
+    code = [p for p in here.glob("*.py") if p.name != "spec.py"] + [here.parent / "texts.py"]
+    return storage.key_of(
+        code=storage.key_of_files(code),
+        versions=versions(),
+        tasks=SPEC.tasks,
+        tokens=SPEC.base.key(),
+        size=SPEC.size,
+        seed=SEED,
+    )
+
+
+def build() -> Suite:
+    """All eight tasks, in the book's order. Raises FileNotFoundError naming a missing package."""
+    check_versions()
+    return Suite(SPEC.name, SPEC.size, {name: _task(name) for name in SPEC.tasks})
+
+
+def _task(name: str) -> Task:
+    about, texts = MAKERS[name].ABOUT, MAKERS[name].build(SEED)
+    return Task(
+        name=about.name,
+        title=about.title,
+        classes=about.classes,
+        templates=about.prompts,
+        origin=about.origin,
+        note=about.note,
+        **texts.splits(lambda rows: SPEC.base.tokens(rows, SPEC.size)),
+    )
