@@ -30,7 +30,7 @@ test: $(INSTALLED)
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/nbstripout" --keep-id --verify notebooks/*.ipynb book/pages/*.ipynb
-	"$(BIN)/python" -m pytest -n logical --dist loadgroup
+	"$(BIN)/python" -m pytest -n logical --dist loadscope --no-loadscope-reorder
 
 lab: $(NO_NEWS)
 	@"$(BIN)/python" -m jupyterlab --LabApp.extension_manager=readonly $(LAB) notebooks

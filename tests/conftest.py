@@ -12,6 +12,8 @@ from mergelib.cache.storage import ROOT
 from mergelib.study import book, execute
 from mergelib.study.profiles import Profile, load_profile
 
+NEED_THE_PICO_RUN = tuple(f"tests/study/test_{n}.py" for n in ("notebooks", "book", "jupyter"))
+
 # Tests that run side by side, and the kernels that they start, share the cores by one thread each:
 # two processes of two threads slow each other down severalfold.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -19,18 +21,25 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items):
-    """What runs side by side, and which tests need a device.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """What runs side by side (pytest -n): files, but those that need the pico run are one piece."""
+    from xdist.scheduler import LoadScopeScheduling
 
-    The tests of a file, and all those that need the run of the pico study, are for one process;
-    the latter come first, since they take longest. Tests marked `cuda` run wherever torch sees a
-    CUDA device, and nowhere else.
-    """
-    for item in items:
-        group = "pico" if "pico_run" in item.fixturenames else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return "pico" if file in NEED_THE_PICO_RUN else file
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """The tests of the pico run come first, since they take longest; tests marked `cuda` run
+    wherever torch sees a CUDA device, and nowhere else."""
     items.sort(key=lambda item: "pico_run" not in item.fixturenames)
+    strangers = {i.nodeid.partition("::")[0] for i in items if "pico_run" in i.fixturenames}
+    assert strangers <= set(NEED_THE_PICO_RUN), f"add {strangers} to NEED_THE_PICO_RUN"
     if not torch.cuda.is_available():
         skip = pytest.mark.skip(reason="needs a CUDA device, and torch sees none")
         for item in items:
