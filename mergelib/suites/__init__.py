@@ -1,4 +1,5 @@
-"""Suites of tasks: `pico` (tests), `desk` (default), `standard` (real benchmarks, small)."""
+"""Suites of tasks: `pico` (tests), `desk` (default) and `standard` of images, `text-desk` and `text`
+of texts; `standard` and `text` are real benchmarks, small."""
 
 import json
 
@@ -31,7 +32,7 @@ def load_suite(name: str) -> Suite:
     """The suite called `name`, from the cache, or built and cached if it is not there.
 
     Raises ValueError for an unknown name or a suite whose tasks are not those of its SPEC;
-    FileNotFoundError where `standard` lacks its data.
+    FileNotFoundError where `standard` or `text` lacks its data.
     """
     spec = spec_of(name)
     builder = spec.builder
