@@ -13,6 +13,7 @@ from mergelib.cache import keys, sources
 from mergelib.cache.storage import ROOT
 from mergelib.study.graph import plan
 from mergelib.study.profiles import StudyError
+from mergelib.suites.bases import base_of
 from mergelib.training import experts
 
 PROFILES = """
@@ -231,7 +232,9 @@ def test_a_missing_module_is_named(tree):
 @pytest.mark.parametrize("made", [experts.HEADS_ARE_MADE_BY, experts.EXPERTS_ARE_MADE_BY])
 def test_another_way_to_compute_makes_new_heads_and_experts(tree, made):
     def key():
-        return keys.computation_key(made, experts.SUITES, tree)
+        # As mergelib.training.experts asks: what makes the base belongs to it.
+        modules = (*base_of("pico").modules, *made)
+        return keys.computation_key(modules, experts.SUITES, tree)
 
     def changed(name):
         before, path = key(), tree / "mergelib" / name
@@ -241,5 +244,7 @@ def test_another_way_to_compute_makes_new_heads_and_experts(tree, made):
     assert changed("models/attention.py")
     assert changed("models/encoders.py")
     assert changed("evaluation.py")
+    assert changed("models/tower.py")
+    assert not changed("models/text.py")
     assert not changed("merging/ties.py")
     assert not changed("suites/pico.py")

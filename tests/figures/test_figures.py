@@ -108,7 +108,7 @@ def nearest_right_angle(points):
 
 
 def equal_cosine_delta(points):
-    m = (1 + 2 * 0.4) / 3  # three unit vectors of cosine 0.4, see test_right_angles.py
+    m = (1 + 2 * 0.4) / 3  # three unit vectors of cosine 0.4, see test_awd_search.py
     return (1 - (1 - 0.4 / m) ** 0.5) * points.mean(axis=0)
 
 
