@@ -1,5 +1,5 @@
-"""Suites of tasks: `pico` (tests), `desk` (default) and `standard` of images, `text-desk` and `text`
-of texts; `standard` and `text` are real benchmarks, small."""
+"""Suites of tasks: `pico` (tests), `desk` (default) and `standard` of images, `text-desk` and
+`text` of texts; `standard` and `text` are real benchmarks, small."""
 
 import json
 
