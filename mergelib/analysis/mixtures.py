@@ -65,7 +65,7 @@ def routing(
 
     Of equal coefficients the first in the order of the tasks counts as the largest.
     """
-    tasks = model.plan.tasks
+    tasks = model.tasks
     means, first = [], []
     for task in tasks:
         found = coefficients(bench, model, inputs_of(bench, task, split, limit).inputs)
@@ -86,7 +86,7 @@ def named_tasks(
     `named` is the share of a task's first `limit` inputs to which the vector of their own task has
     the largest λ, as a mean over the mixed parts.
     """
-    tasks = model.tasks if isinstance(model, TwinModel) else model.plan.tasks
+    tasks = model.tasks
     rows = []
     for number, task in enumerate(tasks):
         data = inputs_of(bench, task, split, limit)
@@ -111,7 +111,7 @@ def routings(
     batches": the mean over `batch` images of all tasks in random order (`seed`). The model is
     left as it was.
     """
-    tasks = model.plan.tasks
+    tasks = model.tasks
     data = {task: inputs_of(bench, task, split, limit) for task in tasks}
     everything = joined([d.inputs for d in data.values()])
     seeds = torch.Generator().manual_seed(derived_seed(seed, "mixed batches"))
