@@ -3,10 +3,10 @@
     python tests/study/imitate.py [--write]
 
 Processor and number of threads decide which kernels torch and oneDNN choose, and in which order
-they add up; environment variables imitate others. Training amplifies the last digit, and a λ that is
-chosen on 80 inputs may be another one. What the runs differ by says how far a number may lie from
-the baseline on a machine that is none of these: `MARGIN` times as far, and never less than it might
-before. With --write baseline.json gets the values of the first run, and these tolerances.
+they add up; environment variables imitate others. Training amplifies the last digit, and a λ that
+is chosen on 80 inputs may be another one. What the runs differ by says how far a number may lie
+from the baseline on a machine that is none of these: `MARGIN` times as far, and never less than it
+might before. With --write baseline.json gets the values of the first run, and these tolerances.
 """
 
 import argparse
