@@ -75,19 +75,24 @@ def _step(base: torch.Tensor, direction: torch.Tensor, scale: float) -> torch.Te
 
 
 def open_workbench(
-    suite: str, seed: int = 0, device: str = "auto", precision: str = "auto"
+    suite: str,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    test_inputs: int | None = None,
 ) -> Workbench:
     """Load (or make, if the cache lacks it) everything of the suite called `suite`.
 
     `seed` is the experts' seed, `precision` the number format in which encoders compute here
-    (mergelib.models.compute). Raises ValueError for an unknown suite or precision,
-    FileNotFoundError where its data or its base is missing.
+    (mergelib.models.compute), `test_inputs` how many test inputs of a task are reported on at most
+    (default: all). Raises ValueError for an unknown suite or precision, FileNotFoundError where its
+    data or its base is missing.
     """
     where = resolve_device(device)
     number_format(where, precision)  # an unknown word is refused before anything is made
     tasks = load_suite(suite)
     return Workbench(
-        suite=tasks,
+        suite=tasks.reporting(test_inputs),
         encoder=load_encoder(suite, device=where),
         heads=load_heads(tasks, device, precision),
         tv=load_task_vectors(tasks, seed, device, precision),

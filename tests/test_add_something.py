@@ -115,7 +115,7 @@ def add_profile(root) -> None:
 def add_suite(root, text: str = SUITE) -> None:
     (root / "mergelib" / "suites" / "halves.py").write_text(text)
     registry = root / "mergelib" / "suites" / "registry.py"
-    add_line(registry, '"mergelib.suites.standard",', '    "mergelib.suites.halves",\n')
+    add_line(registry, '"mergelib.suites.vision",', '    "mergelib.suites.halves",\n')
 
 
 def step_keys(root, profile: str) -> dict[str, str]:
@@ -183,7 +183,7 @@ def test_a_chapter_is_one_notebook_and_two_entries(root):
         new_code_cell("from mergelib import study"),
         new_code_cell('study.record("99_mine", {"seed": seed, "sets": sets}, profile)'),
     ]
-    cells[1].source += '\nprecision = "auto"\nsets = 1'
+    cells[1].source += '\nprecision = "auto"\ntest_inputs = None\nsets = 1'
     cells[1].metadata["tags"] = ["parameters"]
     nbformat.write(new_notebook(cells=cells), root / "notebooks" / "99_mine.ipynb")
     with (root / "notebooks" / "profiles.yaml").open("a") as file:

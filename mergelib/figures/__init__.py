@@ -25,10 +25,10 @@ from mergelib.figures.consistency import (
 )
 from mergelib.figures.costs import cost_frontier, share_curves
 from mergelib.figures.disentanglement import disentanglement_maps
-from mergelib.figures.images import contact_sheet
 from mergelib.figures.masks import expert_masks, mask_map, relaxed_densities
 from mergelib.figures.mixtures import first_choices, mixture_schematic, routing_maps
 from mergelib.figures.planes import loss_plane
+from mergelib.figures.sheets import contact_sheet
 from mergelib.figures.style import METHOD_STYLES, method_style, use_style
 from mergelib.figures.training import pretraining_curve
 from mergelib.figures.vectors import cosine_matrix, depth_profile

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from mergelib.cache import storage
+from mergelib.models.inputs import Tokens
 
 CHECKPOINTS = storage.ROOT / "data" / "checkpoints"
 CONFIGS = Path(__file__).parent / "configs"
@@ -39,6 +40,10 @@ class Base:
     def frozen(self) -> tuple[str, ...]:
         """The names of the tensors that are neither trained nor merged."""
         return ()
+
+    def texts(self, tokens: Tokens) -> list[str]:
+        """The texts that the encoder eats as `tokens`. Raises ValueError for a base of images."""
+        raise ValueError(f"{self} reads no texts")
 
     def text_encoder(self, device: torch.device, precision: str = "auto") -> TextEncoder:
         """What embeds captions in the space of the encoder's features, for zero-shot heads.

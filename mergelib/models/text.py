@@ -118,6 +118,12 @@ class SentenceBase(Base):
         )
         return Tokens(rows["input_ids"], rows["attention_mask"].bool())
 
+    def texts(self, tokens: Tokens) -> list[str]:
+        """What the encoder reads of each text: without what the tokenizer drops or cuts off."""
+        decode = _tokenizer(self.folder()).decode
+        rows = zip(tokens.ids, tokens.mask, strict=True)
+        return [decode(ids[mask], skip_special_tokens=True) for ids, mask in rows]
+
     def text_encoder(self, device: torch.device, precision: str = "auto") -> TextEncoder:
         encoder = load_base(self, device=device)
 

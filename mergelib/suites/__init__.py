@@ -1,5 +1,5 @@
-"""Suites of tasks: `pico` (tests), `desk` (default) and `standard` of images, `text-desk` and
-`text` of texts; `standard` and `text` are real benchmarks, small."""
+"""Suites of tasks: `pico` (tests), `desk` (default) and `text` of texts, `vision-desk` and `vision`
+of images. `text` and `vision` are real benchmarks, small; the desks come with the packages."""
 
 import json
 
@@ -32,7 +32,7 @@ def load_suite(name: str) -> Suite:
     """The suite called `name`, from the cache, or built and cached if it is not there.
 
     Raises ValueError for an unknown name or a suite whose tasks are not those of its SPEC;
-    FileNotFoundError where `standard` or `text` lacks its data.
+    FileNotFoundError where `vision` or `text` lacks its data.
     """
     spec = spec_of(name)
     builder = spec.builder

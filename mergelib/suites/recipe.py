@@ -40,3 +40,10 @@ class FineTuning:
     def __post_init__(self):
         if self.schedule not in SCHEDULES:
             raise ValueError(unknown("schedule", self.schedule, SCHEDULES, "FineTuning"))
+
+
+# For sentence encoders: a low rate that falls in a straight line, and no decay towards the base,
+# which the few steps leave close by.
+OF_TEXTS = FineTuning(
+    epochs=3, batch=16, lr=1e-4, l2sp=0.0, warmup_steps=20, schedule="linear", dropout=False
+)

@@ -8,7 +8,7 @@ no concern of a suite, so that a new line here makes nothing again.
 FILES = (
     "mergelib.suites.pico",
     "mergelib.suites.desk.spec",
-    "mergelib.suites.standard",
-    "mergelib.suites.text_desk.spec",
     "mergelib.suites.text",
+    "mergelib.suites.vision_desk.spec",
+    "mergelib.suites.vision",
 )

@@ -1,6 +1,6 @@
 """What a task is, and a suite of tasks: inputs with labels, cut into fixed splits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
@@ -24,8 +24,8 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, n: int) -> "Split":
-        """The first n inputs (the splits are shuffled, so this is a random subset)."""
+    def take(self, n: int | None) -> "Split":
+        """The first n inputs (the splits are shuffled, so this is a random subset); all if None."""
         return Split(self.inputs[:n], self.labels[:n])
 
 
@@ -103,11 +103,11 @@ class Suite:
         return tuple(self.tasks)
 
     def table(self) -> pd.DataFrame:
-        """One row a task: title, where its pixels come from, classes and images of each split."""
+        """One row a task: title, origin of its inputs, classes and inputs of each split."""
         rows = {
             task.name: {
                 "task": task.title,
-                "pixels": task.origin,
+                "origin": task.origin,
                 "classes": len(task.classes),
                 **{split: len(task.split(split)) for split in SPLITS},
             }
@@ -117,3 +117,15 @@ class Suite:
 
     def subset(self, names) -> "Suite":
         return Suite(self.name, self.size, {name: self[name] for name in names})
+
+    def reporting(self, most: int | None) -> "Suite":
+        """The suite with at most the first `most` test inputs of each task; all if None.
+
+        Raises ValueError for `most` below 1.
+        """
+        if most is not None and most < 1:
+            raise ValueError(f"a suite needs at least one test input a task, not {most}")
+        tasks = {
+            name: replace(task, test=task.test.take(most)) for name, task in self.tasks.items()
+        }
+        return Suite(self.name, self.size, tasks)

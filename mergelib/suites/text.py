@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mergelib.cache import storage
 from mergelib.models.text import MINILM
 from mergelib.suites.parquet import class_names, data_folder, load_rows
-from mergelib.suites.recipe import FineTuning
+from mergelib.suites.recipe import OF_TEXTS
 from mergelib.suites.spec import Spec
 from mergelib.suites.suite import Suite, Task
 from mergelib.suites.texts import Texts, plain, shuffled, without_repetitions
@@ -21,15 +21,7 @@ SPEC = Spec(
     tasks=("agnews", "trec", "sst2", "sms", "emotion", "banking", "clinc", "newsgroups"),
     module=__name__,
     base=MINILM,
-    recipe=FineTuning(
-        epochs=3,
-        batch=16,
-        lr=1e-4,
-        l2sp=0.0,
-        warmup_steps=20,
-        schedule="linear",
-        dropout=False,
-    ),
+    recipe=OF_TEXTS,
     heads="zero-shot",
     inputs="tokens",
     size=TOKENS,

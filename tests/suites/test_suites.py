@@ -6,7 +6,7 @@ import torch
 from toys import write_parquet
 
 from mergelib import suites
-from mergelib.suites import Split, Task, load_suite, standard
+from mergelib.suites import Split, Task, load_suite, vision
 from mergelib.suites.parquet import class_names, data_folder, decode, load_rows
 
 
@@ -40,32 +40,32 @@ def test_the_data_folder_must_be_named_and_exist(monkeypatch, tmp_path):
         data_folder()
 
 
-def test_standard_is_read_from_parquet_and_val_is_cut_from_train(monkeypatch, tmp_path):
+def test_vision_is_read_from_parquet_and_val_is_cut_from_train(monkeypatch, tmp_path):
     monkeypatch.setenv("MERGELIB_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("MERGELIB_CACHE", str(tmp_path / "cache"))
-    for source in standard.SOURCES.values():
+    for source in vision.SOURCES.values():
         folder = tmp_path / "data" / "images" / source.folder
         write_parquet(folder / "train.parquet", [0, 1] * 10, ["left", "right"])
         write_parquet(folder / "test.parquet", [1, 0], ["left", "right"])
-    suite = load_suite("standard")
-    assert suite.names == tuple(standard.SOURCES)
+    suite = load_suite("vision")
+    assert suite.names == tuple(vision.SOURCES)
     for task in suite:
         assert (len(task.train), len(task.val), len(task.test)) == (16, 4, 2)
         assert task.val.labels.bincount().tolist() == [2, 2]
         assert task.classes == ("left", "right")
-    key = suites.suite_key("standard")
+    key = suites.suite_key("vision")
     write_parquet(tmp_path / "data/images/mnist/test.parquet", [0, 0], ["left", "right"])
-    assert suites.suite_key("standard") != key
+    assert suites.suite_key("vision") != key
 
 
 def test_splitting_by_seed_keeps_every_image_once():
     labels = torch.arange(7).repeat_interleave(torch.tensor([1, 2, 3, 10, 20, 30, 5]))
     images = torch.arange(len(labels)).view(-1, 1, 1, 1).expand(-1, 3, 2, 2).to(torch.uint8)
-    train, val = standard.split_by_seed(Split(images, labels), 0.2, 0)
+    train, val = vision.split_by_seed(Split(images, labels), 0.2, 0)
     ids = torch.cat([train.inputs.values, val.inputs.values])[:, 0, 0, 0].tolist()
     assert sorted(ids) == list(range(len(labels)))
     assert set(val.labels.tolist()) == set(range(7))
-    again, _ = standard.split_by_seed(Split(images, labels), 0.2, 0)
+    again, _ = vision.split_by_seed(Split(images, labels), 0.2, 0)
     assert torch.equal(again.inputs.values, train.inputs.values)
 
 

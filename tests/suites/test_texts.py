@@ -7,8 +7,8 @@ import pytest
 import tiny_text
 
 from mergelib.suites import load_suite, text
-from mergelib.suites.text_desk.grammar import Grammar, Unfillable, words_of
-from mergelib.suites.text_desk.splits import COUNTS, Row, by_name, dealt_out, divided
+from mergelib.suites.desk.grammar import Grammar, Unfillable, words_of
+from mergelib.suites.desk.splits import COUNTS, Row, by_name, dealt_out, divided
 from mergelib.suites.texts import seen_as, shuffled, spread, without_repetitions
 
 SPLITS = ("train", "val", "test")

@@ -1,5 +1,5 @@
-"""The desk suite's pixels: eight tasks from what installed packages carry and what we draw.
+"""The desk suite: eight text tasks from what installed packages carry, real text only.
 
-Every task of `SPEC` (spec.py) is a module of its own name with `ABOUT` and `build(size, seed)`,
-which returns {"train" | "val" | "test": (images (N, size, size, 3) uint8, labels (N,) int64)}.
+Every task of `SPEC` (spec.py) is a module of its own name with `ABOUT` and `build(seed)`, which
+returns the labelled texts of the three splits (mergelib.suites.texts.Texts).
 """

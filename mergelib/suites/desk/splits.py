@@ -1,39 +1,83 @@
-"""Seeds, sizes and labels of a task's three splits."""
+"""How texts are divided: whole groups (templates, files, films) go into one split."""
 
+import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-import numpy as np
+from mergelib.suites.suite import SPLITS
+from mergelib.suites.texts import Texts, seen_as, shuffled, spread, without_repetitions
 
-COUNTS = {"train": 2000, "val": 500, "test": 1000}
-Splits = dict[str, tuple[np.ndarray, np.ndarray]]
-
-
-def split_generator(task: str, split: str, seed: int) -> np.random.Generator:
-    """A random generator of its own for each (task, split, seed)."""
-    return np.random.default_rng([seed, zlib.crc32(f"{task}/{split}".encode())])
+COUNTS = {"train": 2400, "val": 500, "test": 1000}  # at most
 
 
-def balanced_labels(n: int, n_classes: int, rng: np.random.Generator) -> np.ndarray:
-    """n labels in random order, every class n // n_classes times or once more. (n,) int64."""
-    return rng.permutation(np.arange(n, dtype=np.int64) % n_classes)
+@dataclass(frozen=True)
+class Row:
+    """A text, its label, and the group that it must not be parted from."""
+
+    text: str
+    label: int
+    group: str
 
 
-def rendered_splits(
-    task: str,
-    n_classes: int,
-    render: Callable[[np.ndarray, int, np.random.Generator], np.ndarray],
-    size: int,
-    seed: int,
-) -> Splits:
-    """All three splits of a rendered task.
+def divided(rows: Iterable[Row], seed: int, places: Mapping[str, str] | None = None) -> Texts:
+    """The three splits of some rows, each group in one of them.
 
-    `render(labels, size, rng)` returns (n, size, size, 3) uint8. Nothing but the class list is
-    shared by two splits, since each has its own random numbers.
+    Groups are dealt out by class, so that every split has its share of every class's rows (the
+    shares of COUNTS); `places` (group → split) says instead where each is. A text with two labels
+    is left out, repeated ones are kept once, and of what remains as many of each class are taken
+    as there are, up to COUNTS.
     """
-    splits = {}
-    for split, count in COUNTS.items():
-        rng = split_generator(task, split, seed)
-        labels = balanced_labels(count, n_classes, rng)
-        splits[split] = (render(labels, size, rng), labels)
-    return splits
+    rows = unambiguous(rows)
+    places = dealt_out(rows, seed) if places is None else places
+    parts = {split: [] for split in SPLITS}
+    for row in rows:
+        parts[places[row.group]].append((row.text, row.label))
+    mixed = {split: shuffled(pairs, f"{split}/{seed}") for split, pairs in parts.items()}
+    test = without_repetitions(mixed["test"])
+    val = without_repetitions(mixed["val"], test)
+    train = without_repetitions(mixed["train"], [*test, *val])
+    found = {"train": train, "val": val, "test": test}
+    return Texts(**{split: spread(pairs, COUNTS[split])[0] for split, pairs in found.items()})
+
+
+def unambiguous(rows: Iterable[Row]) -> list[Row]:
+    """The rows whose text has one label only."""
+    rows, labels = list(rows), {}
+    for row in rows:
+        labels.setdefault(seen_as(row.text), set()).add(row.label)
+    return [row for row in rows if len(labels[seen_as(row.text)]) == 1]
+
+
+def dealt_out(rows: Iterable[Row], seed: int) -> dict[str, str]:
+    """group → split: each group of a class goes where the class's rows are missing most.
+
+    A group is counted to the class of its first row.
+    """
+    sizes, classes = {}, {}
+    for row in rows:
+        sizes[row.group] = sizes.get(row.group, 0) + 1
+        classes.setdefault(row.group, row.label)
+    shares = {split: COUNTS[split] / sum(COUNTS.values()) for split in SPLITS}
+    places = {}
+    for label in sorted(set(classes.values())):
+        groups = sorted(group for group, c in classes.items() if c == label)
+        random.Random(f"{label}/{seed}").shuffle(groups)
+        total = sum(sizes[group] for group in groups)
+        missing = {split: share * total for split, share in shares.items()}
+        # The large ones first: what they leave uneven the small ones make even.
+        for group in sorted(groups, key=lambda g: -sizes[g]):
+            split = max(SPLITS, key=missing.__getitem__)
+            places[group] = split
+            missing[split] -= sizes[group]
+    return places
+
+
+def by_name(groups: Iterable[str], seed: int) -> dict[str, str]:
+    """group → split by the group's name alone, so that two tasks put one group into one split."""
+    total, places = sum(COUNTS.values()), {}
+    for group in groups:
+        drawn = zlib.crc32(f"{seed}/{group}".encode()) % total
+        train, val = COUNTS["train"], COUNTS["val"]
+        places[group] = "train" if drawn < train else "val" if drawn < train + val else "test"
+    return places
