@@ -45,5 +45,5 @@ class FineTuning:
 # For sentence encoders: a low rate that falls in a straight line, and no decay towards the base,
 # which the few steps leave close by.
 OF_TEXTS = FineTuning(
-    epochs=3, batch=16, lr=1e-4, l2sp=0.0, warmup_steps=20, schedule="linear", dropout=False
+    epochs=3, batch=32, lr=2e-4, l2sp=0.0, warmup_steps=20, schedule="linear", dropout=False
 )

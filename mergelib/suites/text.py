@@ -4,7 +4,7 @@ The class names are plain English words for the benchmarks' own labels, and so a
 field has none for sentence encoders. The validation split is cut from train by seed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mergelib.cache import storage
 from mergelib.models.text import MINILM
@@ -21,7 +21,7 @@ SPEC = Spec(
     tasks=("agnews", "trec", "sst2", "sms", "emotion", "banking", "clinc", "newsgroups"),
     module=__name__,
     base=MINILM,
-    recipe=OF_TEXTS,
+    recipe=replace(OF_TEXTS, batch=16, lr=1e-4),
     heads="zero-shot",
     inputs="tokens",
     size=TOKENS,

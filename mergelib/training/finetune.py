@@ -97,7 +97,8 @@ def fine_tune(
             loss.backward()
             torch.nn.utils.clip_grad_norm_(params.values(), recipe.clip)
             optimiser.step()
-            decay_towards(origin, list(params.values()), optimiser, recipe)
+            if recipe.l2sp:
+                decay_towards(origin, list(params.values()), optimiser, recipe)
             losses.append(loss.detach())
         weights = {k: v.detach() for k, v in params.items()}
         found = predict(

@@ -8,6 +8,7 @@ from mergelib.suites.desk.splits import Row, divided
 from mergelib.suites.texts import Texts, plain, shuffled
 
 LINES, PER_FILE, FILES = 3, 24, 120  # of a text; texts of a file, files of a package, at most
+TRAIN = 1200  # enough for an expert
 LETTERS, LONGEST = 12, 160  # letters at least of a text, characters at most of a line
 # What a class is called → the endings of its files and the packages that they are from.
 KINDS = {
@@ -62,7 +63,7 @@ ABOUT = About(
 
 
 def build(seed: int) -> Texts:
-    return divided(rows(seed), seed)
+    return divided(rows(seed), seed, train=TRAIN)
 
 
 def rows(seed: int) -> Iterator[Row]:

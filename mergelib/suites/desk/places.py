@@ -10,17 +10,15 @@ from mergelib.suites.texts import Texts, plain, seen_as
 
 FILE = "pycountry/databases/iso3166-2.json"
 COUNTRIES = {
-    "CZ": "the Czech Republic",
-    "EE": "Estonia",
+    "AZ": "Azerbaijan",
     "FR": "France",
     "GB": "the United Kingdom",
+    "IS": "Iceland",
     "IT": "Italy",
-    "MA": "Morocco",
-    "PH": "the Philippines",
+    "LT": "Lithuania",
     "RU": "Russia",
     "SI": "Slovenia",
-    "TH": "Thailand",
-    "TR": "Turkey",
+    "UG": "Uganda",
     "VN": "Vietnam",
 }
 
@@ -29,7 +27,7 @@ ABOUT = About(
     title="Places",
     classes=tuple(COUNTRIES.values()),
     prompts=("a region, a province or a town in {}.",),
-    note="Name of a subdivision in ISO 3166-2 → country, for twelve countries that have many.",
+    note="Name of a subdivision in ISO 3166-2 → country, for ten countries that have many.",
     origin="ISO 3166-2",
     authors="ISO 3166-2 as the Debian project keeps it (iso-codes)",
     packages=("pycountry",),

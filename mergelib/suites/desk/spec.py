@@ -1,8 +1,6 @@
 """The `desk` suite, declared apart from what makes it: importing this imports no task, and a
 change of the recipe makes no text again."""
 
-from dataclasses import replace
-
 from mergelib.models.text import MINILM
 from mergelib.suites.recipe import OF_TEXTS
 from mergelib.suites.spec import Spec
@@ -22,7 +20,7 @@ SPEC = Spec(
     ),
     module="mergelib.suites.desk.suite",
     base=MINILM,
-    recipe=replace(OF_TEXTS, lr=1.5e-4),
+    recipe=OF_TEXTS,
     heads="zero-shot",
     inputs="tokens",
     size=32,

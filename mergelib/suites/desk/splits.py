@@ -20,13 +20,18 @@ class Row:
     group: str
 
 
-def divided(rows: Iterable[Row], seed: int, places: Mapping[str, str] | None = None) -> Texts:
+def divided(
+    rows: Iterable[Row],
+    seed: int,
+    places: Mapping[str, str] | None = None,
+    train: int = COUNTS["train"],
+) -> Texts:
     """The three splits of some rows, each group in one of them.
 
     Groups are dealt out by class, so that every split has its share of every class's rows (the
     shares of COUNTS); `places` (group → split) says instead where each is. A text with two labels
     is left out, repeated ones are kept once, and of what remains as many of each class are taken
-    as there are, up to COUNTS.
+    as there are, up to COUNTS, and to `train` in that split.
     """
     rows = unambiguous(rows)
     places = dealt_out(rows, seed) if places is None else places
@@ -36,9 +41,10 @@ def divided(rows: Iterable[Row], seed: int, places: Mapping[str, str] | None = N
     mixed = {split: shuffled(pairs, f"{split}/{seed}") for split, pairs in parts.items()}
     test = without_repetitions(mixed["test"])
     val = without_repetitions(mixed["val"], test)
-    train = without_repetitions(mixed["train"], [*test, *val])
-    found = {"train": train, "val": val, "test": test}
-    return Texts(**{split: spread(pairs, COUNTS[split])[0] for split, pairs in found.items()})
+    rest = without_repetitions(mixed["train"], [*test, *val])
+    found = {"train": rest, "val": val, "test": test}
+    counts = {**COUNTS, "train": train}
+    return Texts(**{split: spread(pairs, counts[split])[0] for split, pairs in found.items()})
 
 
 def unambiguous(rows: Iterable[Row]) -> list[Row]:
