@@ -1,7 +1,8 @@
-# make book · make test · make lab · make clean; each installs what it needs into .venv first.
+# make book · make measure · make test · make lab · make clean; each installs what it needs into .venv first.
 
 PYTHON  ?= python3
 PROFILE ?= desk
+SEEDS   ?= 0 1 2
 JOBS    ?= all
 LAB     ?=
 
@@ -9,21 +10,28 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 NO_NEWS := .venv/no_news
 
-.PHONY: help book test lab clean
+.PHONY: help book measure test lab clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book                the study and its book: _build/html/index.html"
 	@echo "make book PROFILE=pico   the same at another size (notebooks/profiles.yaml)"
+	@echo "make measure             the same at full length with three seeds, into data/measured/: hours"
 	@echo "make test                style, unit and property tests, notebooks, the book in a browser"
 	@echo "make lab                 the notebooks in JupyterLab, to read and run by hand"
 	@echo "make clean               remove everything that was made, except .venv"
 	@echo
-	@echo "JOBS=2 limits the cores used; PYTHON=python3.12 chooses the interpreter of .venv;"
+	@echo "JOBS=2 limits the cores used; SEEDS=0 measures one seed; PYTHON=python3.12 chooses the interpreter of .venv;"
 	@echo "LAB='--no-browser --port 8890' gives JupyterLab options."
 
 book: $(INSTALLED)
 	@"$(BIN)/python" -m snakemake --cores $(JOBS) --config profile=$(PROFILE)
+
+measure: $(INSTALLED)
+	@for seed in $(SEEDS); do \
+	  "$(BIN)/python" -m snakemake --cores $(JOBS) --config profile=$(PROFILE)-full-seed-$$seed && \
+	  "$(BIN)/python" -m mergelib.study keep --profile $(PROFILE)-full-seed-$$seed || exit 1; \
+	done
 
 test: $(INSTALLED)
 	@"$(BIN)/python" tests/browser.py

@@ -34,7 +34,7 @@ errors.addFilter(lambda record: getattr(record, "event", None) in (None, LogEven
 logger.addHandler(errors)
 
 PROFILE = config.get("profile", "desk")
-STUDY = f"{shlex.quote(sys.executable)} -m mergelib.study"
+STUDY = f"OMP_NUM_THREADS={{threads}} {shlex.quote(sys.executable)} -m mergelib.study"
 try:
     PLAN = plan(PROFILE)
 except StudyError as error:
@@ -57,13 +57,17 @@ if workflow.is_main_process and not workflow.dryrun:
         raise WorkflowError("another run works in this folder; wait for it or stop it") from None
 
 
+# A job that waits for its own threads spins; two jobs of several threads each on the same cores
+# stand in each other's way. So a job gets as many threads as there are cores for it alone.
+CORES = workflow.cores or 1
+
 EXECUTED = shown(executed_path(PROFILE, "{notebook}"))
 NUMBERS = shown(results_folder(PROFILE) / "{notebook}.json")
 SUITE = shown(prepared_path(PROFILE, "suite"))
 EXPERT = shown(prepared_path(PROFILE, "experts", "{task}"))
 
 
-if PLAN.profile.whole:
+if PLAN.profile.live:
     MADE = "The book of profile {}: _build/html/index.html"
 
     rule book:
@@ -73,8 +77,9 @@ if PLAN.profile.whole:
             "_build/html/index.html",
         params:
             key=PLAN.book,
+        threads: CORES
         shell:
-            "{STUDY} book --profile {PROFILE}"
+            f"{STUDY} book --profile {PROFILE}"
 
 else:
     MADE = "The numbers of profile {0}: results/{0}"
@@ -103,9 +108,9 @@ rule notebook:
         key=lambda wildcards: PLAN.notebooks[wildcards.notebook],
     wildcard_constraints:
         notebook="|".join(PLAN.notebooks),
-    threads: 2
+    threads: lambda wildcards: PLAN.threads(wildcards.notebook, CORES)
     shell:
-        "{STUDY} run notebooks/{wildcards.notebook}.ipynb --profile {PROFILE}"
+        f"{STUDY} run notebooks/{{wildcards.notebook}}.ipynb --profile {PROFILE}"
 
 
 rule expert:
@@ -115,8 +120,9 @@ rule expert:
         EXPERT,
     params:
         key=lambda wildcards: PLAN.experts[wildcards.task],
+    threads: max(1, CORES // len(PLAN.experts))
     shell:
-        "{STUDY} prepare --stage experts --task {wildcards.task} --profile {PROFILE}"
+        f"{STUDY} prepare --stage experts --task {{wildcards.task}} --profile {PROFILE}"
 
 
 rule suite:
@@ -124,6 +130,6 @@ rule suite:
         SUITE,
     params:
         key=PLAN.suite,
-    threads: 2
+    threads: CORES
     shell:
-        "{STUDY} prepare --stage suite --profile {PROFILE}"
+        f"{STUDY} prepare --stage suite --profile {PROFILE}"

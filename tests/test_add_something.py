@@ -151,7 +151,7 @@ def test_a_suite_is_one_file_one_line_and_a_profile(root):
     add_suite(root)
     planned = plan("halves", root)
     assert list(planned.experts) == ["bright", "dark"]
-    assert planned.profile.precision == "float32" and planned.profile.whole
+    assert planned.profile.precision == "float32" and planned.profile.live
     # What is there already is made from the same as before.
     assert {name: step_keys(root, name) for name in before} == before
 

@@ -140,6 +140,12 @@ def summary(results: Mapping[str, Result], expert: Mapping[str, float]) -> pd.Da
     return pd.DataFrame(rows).set_index("method")
 
 
+def by_task(results: Mapping[str, Result]) -> pd.DataFrame:
+    """One row a method, one column a task, and their mean: accuracies."""
+    table = pd.DataFrame({key: result.by_task for key, result in results.items()}).T
+    return table.assign(mean=table.mean(axis=1)).rename_axis("method")
+
+
 def means(results: Mapping[object, Result], name: str) -> pd.DataFrame:
     """One row a result: its key in the column `name`, mean accuracy, 95 % interval (low, high)."""
     rows = [[key, result.mean, *result.interval] for key, result in results.items()]

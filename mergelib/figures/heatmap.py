@@ -3,7 +3,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 
 from mergelib.figures.style import DIVERGING, SEQUENTIAL
 
@@ -27,6 +26,8 @@ def heatmap(
     colour asks ("" for none). Names of columns are turned by `rotation` degrees; `size` is that of
     the names in points.
     """
+    import seaborn as sns  # with what it needs two seconds, which chapters wait for only once
+
     low, high = limits or (None, None)
     axis.grid(False)
     sns.heatmap(

@@ -19,6 +19,7 @@ STAGE_MODULES = {
     "experts": ("mergelib.training.experts",),
 }
 RUNNER = "mergelib.study.execute"
+JOBS_AT_ONCE = 3  # chapters that find their needs met at the same time, about
 BOOK_TOOLS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "sphinx-mathjax-offline")
 
 
@@ -31,6 +32,29 @@ class Plan:
     experts: dict[str, str]
     notebooks: dict[str, str]
     book: str
+
+    def threads(self, notebook: str, cores: int) -> int:
+        """How many threads a chapter runs with: one where others can run at its side, because two
+        jobs of one thread each do more than one of two; all cores for a chapter that is alone.
+
+        What a chapter can meet at its side neither precedes nor follows it; chapters that need
+        nothing are long done when one comes that does.
+        """
+        chapters = self.profile.chapters
+        before = self._before(notebook)
+        beside = [
+            name
+            for name, other in chapters.items()
+            if other.needs and name != notebook and name not in before
+            if notebook not in self._before(name)
+        ]
+        alone = bool(chapters[notebook].needs) and not beside
+        return cores if alone else max(1, cores // JOBS_AT_ONCE)
+
+    def _before(self, notebook: str) -> set[str]:
+        """All chapters that a chapter needs, directly or not."""
+        direct = set(self.profile.chapters[notebook].needs)
+        return direct.union(*(self._before(name) for name in direct))
 
 
 def plan(name: str, root: Path = ROOT) -> Plan:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mergelib.cache.keys import NUMERICAL, version
 from mergelib.cache.storage import ROOT
-from mergelib.study.profiles import Profile, StudyError
+from mergelib.study.profiles import FULL, Profile, StudyError
 from mergelib.study.results import recall, write_json
 
 
@@ -38,7 +38,7 @@ def provenance(profile: Profile) -> dict:
     return {
         "profile": profile.name,
         "suite": profile.suite,
-        "command": f"make book PROFILE={profile.name}",
+        "command": _command(profile.name),
         "parameters": {name: c.parameters for name, c in profile.chapters.items()},
         "number_format": number_format(resolve_device(profile.device), profile.precision),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -46,3 +46,9 @@ def provenance(profile: Profile) -> dict:
         "versions": {package: version(package) for package in NUMERICAL},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+def _command(name: str) -> str:
+    """What makes the numbers of a profile again."""
+    model, full, seed = name.partition(f"-{FULL}-seed-")
+    return f"make measure PROFILE={model} SEEDS={seed}" if full else f"make book PROFILE={name}"

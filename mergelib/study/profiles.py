@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,11 @@ import yaml
 from mergelib.study.paths import notebooks_folder
 from mergelib.words import unknown
 
-PROFILE_FIELDS = {"title", "suite", "files", "hub", "parameters", "like", "notebooks"}
+PROFILE_FIELDS = {"title", "suite", "files", "hub", "parameters"}
 NOTEBOOK_FIELDS = {"needs", "files", "parameters"}
+FULL = "full"
+# A profile's name, with what makes it longer or another draw: desk-full, desk-seed-2, …
+VARIED = re.compile(rf"(?P<model>.+?)(?P<full>-{FULL})?(?:-seed-(?P<seed>\d+))?")
 
 
 class StudyError(ValueError):
@@ -39,7 +43,7 @@ class Profile:
     """One size of the study: its suite and the parameters of its chapters.
 
     `seed`, `device`, `precision`: those of its heads and experts, the profile's parameters of these
-    names. `whole`: it runs all notebooks, so that there is a book of it.
+    names. `live`: it is what a reader runs, and there is a book of it; others make numbers only.
     """
 
     name: str
@@ -51,7 +55,7 @@ class Profile:
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
-    whole: bool = True
+    live: bool = True
 
 
 def declared_parameters(notebook: Path) -> dict:
@@ -96,35 +100,27 @@ def _check_fields(where: str, fields: Mapping, known: set[str]) -> None:
 def load_profile(name: str, folder: Path | None = None) -> Profile:
     """The profile `name` of `folder`/profiles.yaml, every chapter's parameters merged and checked.
 
-    A chapter's parameters are, later ones winning: `profile` itself, `suite`, the profile's,
-    the chapter's under `all`, the chapter's under the profile's name. A profile that is `like`
-    another has what that has, the chapters' parameters too, unless it says otherwise. Raises
-    StudyError for an unknown profile, field, notebook, or parameter.
+    `name` is one of the file's, or one with `-full` (full length), `-seed-1` (another seed) or both
+    behind it. A chapter's parameters are, later ones winning: `profile` itself, `suite`, the
+    profile's, the chapter's under `all`; at full length what stands under `full`, of all chapters
+    and the chapter's own; the chapter's under the profile's name, and at full length under that
+    with `-full`. Raises StudyError for an unknown profile, field, notebook, or parameter.
     """
     folder = folder or notebooks_folder()
     source = yaml.safe_load((folder / "profiles.yaml").read_text(encoding="utf-8"))
     profiles, notebooks = source["profiles"], source["notebooks"]
-    if name not in profiles:
-        raise _refuse("profile", name, profiles, "profiles.yaml")
-    fields, models = profiles[name], [name]
-    _check_fields(f"profile {name}", fields, PROFILE_FIELDS)
-    if "like" in fields:
-        model = fields["like"]
-        if model not in profiles or "like" in profiles[model]:
-            raise StudyError(f"profile {name!r} is like {model!r}, which is no profile of its own")
-        models = [model, name]
-        parameters = [profiles[m].get("parameters") or {} for m in models]
-        fields = {**profiles[model], **fields, "parameters": parameters[0] | parameters[1]}
-    shared = fields.get("parameters") or {}
-    wanted = fields.get("notebooks", list(notebooks))
-    for stem in wanted:
-        if stem not in notebooks:
-            raise _refuse("notebook", stem, notebooks, "profiles.yaml")
+    model, full, seed = _variation(name, profiles)
+    fields = profiles[model]
+    _check_fields(f"profile {model}", fields, PROFILE_FIELDS)
+    shared = dict(fields.get("parameters") or {})
+    if full:
+        shared |= source.get(FULL) or {}
+    if seed is not None:
+        shared["seed"] = seed
+    lengths = {FULL, *(f"{p}-{FULL}" for p in profiles)}
 
     chapters = {}
     for stem, entry in notebooks.items():
-        if stem not in wanted:
-            continue
         entry = entry or {}
         _check_fields(f"notebook {stem}", entry, NOTEBOOK_FIELDS)
         path = folder / f"{stem}.ipynb"
@@ -133,27 +129,33 @@ def load_profile(name: str, folder: Path | None = None) -> Profile:
         needs = tuple(entry.get("needs") or ())
         for needed in needs:
             if needed not in chapters:
-                raise StudyError(
-                    f"notebook {stem!r} needs {needed!r}, which profile {name!r} has not run before"
-                )
+                raise StudyError(f"notebook {stem!r} needs {needed!r}, which is not run before it")
         own = entry.get("parameters") or {}
-        _check_fields(f"parameters of {stem}", own, {"all", *profiles})
-        parameters = {
-            "profile": name,
-            "suite": fields["suite"],
-            **shared,
-            **(own.get("all") or {}),
-            **{k: v for m in models for k, v in (own.get(m) or {}).items()},
-        }
+        _check_fields(f"parameters of {stem}", own, {"all", *profiles, *lengths})
+        chosen = ["all", FULL, model, f"{model}-{FULL}"] if full else ["all", model]
+        parameters = {"profile": name, "suite": fields["suite"], **shared}
+        for key in chosen:
+            parameters |= own.get(key) or {}
         check_parameters(path, parameters)
         chapters[stem] = Chapter(stem, path, parameters, needs, tuple(entry.get("files") or ()))
     return Profile(
         name=name,
-        title=fields["title"],
+        title=fields["title"] + (", full length" if full else ""),
         suite=fields["suite"],
         files=tuple(fields.get("files") or ()),
         hub=bool(fields.get("hub")),
         chapters=chapters,
         **{name: shared[name] for name in ("seed", "device", "precision") if name in shared},
-        whole=len(chapters) == len(notebooks),
+        live=name in profiles,
     )
+
+
+def _variation(name: str, profiles: Iterable[str]) -> tuple[str, bool, int | None]:
+    """(profile of the file, full length?, seed) that a name stands for."""
+    if name in profiles:
+        return name, False, None
+    found = VARIED.fullmatch(name)
+    model, full, seed = found["model"], found["full"], found["seed"]
+    if model not in profiles:
+        raise _refuse("profile", model, profiles, "profiles.yaml")
+    return model, bool(full), None if seed is None else int(seed)

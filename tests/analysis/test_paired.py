@@ -35,6 +35,13 @@ def test_a_difference_and_its_interval_come_from_the_images_that_differ():
     assert table.loc["b", "mean"] == pytest.approx((0.5 + 1) / 2)
 
 
+def test_results_by_task_have_a_row_a_method_and_the_mean():
+    one, other = compared([1, 1, 1, 0], [1, 0]), compared([1, 0, 1, 0], [1, 1])
+    table = comparison.by_task({"ties": one, "dare": other})
+    assert list(table.columns) == ["t0", "t1", "mean"] and table.index.name == "method"
+    assert table.to_numpy().tolist() == [[0.75, 0.5, 0.625], [0.5, 1.0, 0.75]]
+
+
 def test_a_method_of_several_seeds_is_right_on_an_image_as_often_as_its_seeds_are():
     seeds = compared([[1, 1, 0, 0], [1, 0, 0, 0]])
     change, half = comparison.difference(seeds, compared([1, 0, 1, 0]))

@@ -60,6 +60,11 @@ def test_texts_become_tokens_at_most_so_many(base):
     assert tokens.ids[2, :3].tolist() == [2, tiny_text.WORDS.index("fig"), 3]
 
 
+def test_tokens_become_the_texts_that_the_encoder_reads(base):
+    texts = ["a BIG  cat", "the old dog is small", "zebra"]
+    assert base.texts(base.tokens(texts, 6)) == ["a big cat", "the old dog is", ""]
+
+
 def test_neither_padding_nor_company_changes_features(base):
     encoder, tokens = load_base(base), base.tokens(TEXTS, 20)
     alone = torch.cat([encode(encoder, tokens[i : i + 1], precision="float32") for i in range(4)])

@@ -1,10 +1,11 @@
 """Numbers kept for the record carry where they come from."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from mergelib.study.measured import keep
+from mergelib.study.measured import keep, provenance
 from mergelib.study.profiles import StudyError, load_profile
 from mergelib.study.results import record
 
@@ -23,3 +24,15 @@ def test_kept_numbers_are_the_recorded_ones_with_their_origin(monkeypatch, tmp_p
     assert kept["provenance"]["parameters"][names[0]]["seed"] == 0
     assert kept["provenance"]["number_format"] == "float32"
     assert kept["provenance"]["versions"]["torch"].startswith("2.")
+
+
+@pytest.mark.parametrize(
+    "name, command",
+    [
+        ("pico", "make book PROFILE=pico"),
+        ("pico-seed-1", "make book PROFILE=pico-seed-1"),
+        ("vision-desk-full-seed-2", "make measure PROFILE=vision-desk SEEDS=2"),
+    ],
+)
+def test_the_command_that_makes_the_numbers_again(name, command):
+    assert provenance(replace(load_profile("pico"), name=name))["command"] == command

@@ -162,7 +162,7 @@ def test_parameters_are_merged_from_general_to_particular(folder):
         ("scale: 0.4", "scael: 0.4", "unknown parameter 'scael' in second.ipynb; did you mean"),
         ("suite: pico", "siute: pico", "unknown field 'siute'.*did you mean 'suite'"),
         ("      small:", "      smal:", "unknown field 'smal'.*parameters of second"),
-        ("needs: [first]", "needs: [third]", "'second' needs 'third'"),
+        ("needs: [first]", "needs: [third]", "'second' needs 'third', which is not run before"),
         ("  first:", "  frist:", "names notebook 'frist', but frist.ipynb is missing"),
     ],
 )
@@ -172,40 +172,43 @@ def test_a_mistake_in_the_profiles_is_named(folder, old, new, message):
         load_profile("small", folder)
 
 
-def test_a_profile_like_another_has_what_that_has(folder):
-    again = "  again: {like: small, parameters: {steps: [9]}, notebooks: [first, second]}\n"
-    part = "  part: {like: small, notebooks: [first]}\n"
-    seed = "  seed: {like: small, parameters: {seed: 2}, notebooks: []}\n"
-    text = PROFILES.replace("notebooks:\n", again + part + seed + "notebooks:\n", 1)
-    (folder / "profiles.yaml").write_text(text)
-    found = load_profile("again", folder)
-    assert (found.suite, found.title) == ("pico", "t")
-    assert found.chapters["first"].parameters == {
-        "profile": "again",
-        "suite": "pico",
-        "scale": 0.1,
-        "steps": [9],
-    }
-    assert found.chapters["second"].parameters["scale"] == 0.4
-    assert found.whole and not load_profile("part", folder).whole
-    assert list(load_profile("part", folder).chapters) == ["first"]
-    assert [load_profile(name, folder).seed for name in ("part", "seed")] == [0, 2]
+LONGER = """
+full: {scale: 0.7}
+notebooks:
+  first:
+  second:
+    needs: [first]
+    parameters:
+      all: {steps: [3]}
+      full: {steps: [30], scale: 0.8}
+      small: {scale: 0.4}
+      small-full: {steps: [40]}
+"""
 
 
-@pytest.mark.parametrize(
-    "fields, message",
-    [
-        ("{like: smal}", "'more' is like 'smal', which is no profile of its own"),
-        ("{like: other}", "'more' is like 'other', which is no profile of its own"),
-        ("{like: small, notebooks: [frist]}", "unknown notebook 'frist'.*did you mean 'first'"),
-        ("{like: small, notebooks: [second]}", "'second' needs 'first', which profile 'more'"),
-    ],
-)
-def test_a_mistake_in_a_profile_like_another_is_named(folder, fields, message):
-    more = f"  other: {{like: small}}\n  more: {fields}\nnotebooks:\n"
-    (folder / "profiles.yaml").write_text(PROFILES.replace("notebooks:\n", more, 1))
-    with pytest.raises(StudyError, match=message):
-        load_profile("more", folder)
+def test_a_longer_run_and_another_seed_are_part_of_the_name(folder):
+    text = PROFILES.partition("notebooks:")[0].replace("scale: 0.1", "scale: 0.1, seed: 0")
+    (folder / "profiles.yaml").write_text(text + LONGER)
+    write_notebook(folder / "first.ipynb", parameters=PARAMETERS + "\nseed = 0")
+    write_notebook(folder / "second.ipynb", parameters=PARAMETERS + "\nseed = 0")
+    names = ("small", "small-full", "small-seed-2", "small-full-seed-12", "large-full")
+    found = {name: load_profile(name, folder) for name in names}
+    assert [p.seed for p in found.values()] == [0, 0, 2, 12, 0]
+    assert [p.live for p in found.values()] == [True, False, False, False, False]
+    first = {name: p.chapters["first"].parameters for name, p in found.items()}
+    second = {name: p.chapters["second"].parameters for name, p in found.items()}
+    assert [p["scale"] for p in first.values()] == [0.1, 0.7, 0.1, 0.7, 0.7]
+    assert [p["scale"] for p in second.values()] == [0.4, 0.4, 0.4, 0.4, 0.8]
+    assert [p["steps"] for p in second.values()] == [[3], [40], [3], [40], [30]]
+    assert second["small-full-seed-12"]["profile"] == "small-full-seed-12"
+    assert "seed" not in second["large-full"] and second["small-full-seed-12"]["seed"] == 12
+    assert found["small-full"].title == "t, full length"
+
+
+@pytest.mark.parametrize("name", ["smal-full", "smal-seed-1", "smal-full-seed-1", "smal"])
+def test_the_unknown_part_of_a_longer_name_is_refused(folder, name):
+    with pytest.raises(StudyError, match="unknown profile 'smal'.*did you mean 'small'"):
+        load_profile(name, folder)
 
 
 def test_an_unknown_profile_is_refused(folder):

@@ -80,6 +80,18 @@ def test_a_cached_suite_is_the_built_one(monkeypatch, tmp_path):
             assert torch.equal(a.split(split).labels, b.split(split).labels)
 
 
+def test_a_suite_reports_on_the_first_test_inputs_of_each_task():
+    suite = load_suite("pico")
+    fewer = suite.reporting(7)
+    assert fewer.names == suite.names
+    for few, task in zip(fewer, suite, strict=True):
+        assert len(few.test) == 7 and torch.equal(few.test.labels, task.test.labels[:7])
+        assert torch.equal(few.val.labels, task.val.labels)
+    assert len(suite.reporting(None)["bars"].test) == len(suite["bars"].test)
+    with pytest.raises(ValueError, match="at least one test input a task, not 0"):
+        suite.reporting(0)
+
+
 def test_an_unknown_suite_or_task_is_named_with_the_nearest():
     with pytest.raises(ValueError, match="unknown suite 'desks'.*did you mean 'desk'"):
         load_suite("desks")

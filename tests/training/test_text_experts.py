@@ -39,6 +39,22 @@ def bench(patch, tmp_path_factory):
     return open_workbench("tiny-text", **RUN)
 
 
+def test_a_sheet_shows_texts_with_their_classes(bench):
+    from mergelib import figures
+
+    sheet = figures.contact_sheet(bench.suite)
+    assert len(sheet.axes) == len(bench.suite)
+    for axis, task in zip(sheet.axes, bench.suite, strict=True):
+        assert axis.get_title(loc="left") == f"{task.title} (drawn, 2 classes)"
+        drawn = [text.get_text() for text in axis.texts]
+        read, classes = drawn[::2], drawn[1::2]
+        known = dict(
+            zip(tiny_text.SPEC.base.texts(task.test.inputs), task.test.labels, strict=True)
+        )
+        assert [task.classes[known[text]] for text in read] == classes
+        assert len(read) == 3 and set(classes) == set(task.classes)
+
+
 def test_a_cached_suite_of_texts_is_the_built_one(bench):
     for built, cached in zip(tiny_text.build(), load_suite("tiny-text"), strict=True):
         for split in ("train", "val", "test"):
