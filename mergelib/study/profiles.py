@@ -102,9 +102,9 @@ def load_profile(name: str, folder: Path | None = None) -> Profile:
 
     `name` is one of the file's, or one with `-full` (full length), `-seed-1` (another seed) or both
     behind it. A chapter's parameters are, later ones winning: `profile` itself, `suite`, the
-    profile's, the chapter's under `all`; at full length what stands under `full`, of all chapters
-    and the chapter's own; the chapter's under the profile's name, and at full length under that
-    with `-full`. Raises StudyError for an unknown profile, field, notebook, or parameter.
+    profile's, at full length those under `full` of all chapters; then the chapter's under `all`,
+    under the profile's name, and at full length under `full` and the profile's name with `-full`
+    behind it. Raises StudyError for an unknown profile, field, notebook, or parameter.
     """
     folder = folder or notebooks_folder()
     source = yaml.safe_load((folder / "profiles.yaml").read_text(encoding="utf-8"))
@@ -132,7 +132,7 @@ def load_profile(name: str, folder: Path | None = None) -> Profile:
                 raise StudyError(f"notebook {stem!r} needs {needed!r}, which is not run before it")
         own = entry.get("parameters") or {}
         _check_fields(f"parameters of {stem}", own, {"all", *profiles, *lengths})
-        chosen = ["all", FULL, model, f"{model}-{FULL}"] if full else ["all", model]
+        chosen = ["all", model, *([FULL, f"{model}-{FULL}"] if full else [])]
         parameters = {"profile": name, "suite": fields["suite"], **shared}
         for key in chosen:
             parameters |= own.get(key) or {}

@@ -198,7 +198,7 @@ def test_a_longer_run_and_another_seed_are_part_of_the_name(folder):
     first = {name: p.chapters["first"].parameters for name, p in found.items()}
     second = {name: p.chapters["second"].parameters for name, p in found.items()}
     assert [p["scale"] for p in first.values()] == [0.1, 0.7, 0.1, 0.7, 0.7]
-    assert [p["scale"] for p in second.values()] == [0.4, 0.4, 0.4, 0.4, 0.8]
+    assert [p["scale"] for p in second.values()] == [0.4, 0.8, 0.4, 0.8, 0.8]
     assert [p["steps"] for p in second.values()] == [[3], [40], [3], [40], [30]]
     assert second["small-full-seed-12"]["profile"] == "small-full-seed-12"
     assert "seed" not in second["large-full"] and second["small-full-seed-12"]["seed"] == 12
