@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import axe_playwright_python
 import pytest
 from browser import WANTED, find
 
@@ -28,6 +29,13 @@ CUT = """[...document.querySelectorAll('div.math')].filter(e => {
 TEXT = """(() => { const page = document.querySelector('article').cloneNode(true);
     page.querySelectorAll('pre, code, script, style, mjx-container').forEach(e => e.remove());
     return page.textContent; })()"""
+
+# axe-core looks at what a page shows: contrast, texts in place of pictures, names of links.
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+BARRIERS = """async () => {
+    const found = await axe.run(document.querySelector('article') || document,
+        {runOnly: ['wcag2a', 'wcag2aa']});
+    return found.violations.map(v => [v.id, v.nodes.length, v.nodes[0].html.slice(0, 200)]); }"""
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +98,8 @@ def visit(window, path: Path) -> dict:
         "cut": window.evaluate(CUT) if window.viewport_size["width"] > 1000 else [],
         "text": window.evaluate(TEXT) if window.query_selector("article") else "",
     }
+    window.evaluate(AXE)
+    found["barriers"] = window.evaluate(BARRIERS)
     for event, listener in listeners.items():
         window.remove_listener(event, listener)
     return found
@@ -123,6 +133,10 @@ def test_every_formula_is_rendered(visits):
         assert failed == 0, page
         assert RAW_FORMULA.search(seen["text"]) is None, page
     assert sum(v["formulas"][0] for v in chapters(visits).values()) > 0
+
+
+def test_nothing_shuts_out_those_who_see_badly(visits):
+    assert {p: v["barriers"] for p, v in visits.items() if v["barriers"]} == {}
 
 
 def test_no_page_is_wider_than_its_window(visits):
