@@ -49,12 +49,13 @@ def mixed_precision(device: torch.device, precision: str = "auto"):
     """Encoder products in the number format of `precision` (see number_format), accumulations and
     weights in float32.
 
-    On a CPU with bfloat16 the plain ("math") attention is used: at a few dozen tokens the backward
-    pass of the fused kernel is slower there than the products themselves. In float32 it is not.
+    Where gradients are taken on a CPU with bfloat16, the plain ("math") attention is used: at a few
+    dozen tokens the backward pass of the fused kernel is slower there than the products themselves.
+    Its forward pass is faster, and so it is in float32 both ways.
     """
     with contextlib.ExitStack() as stack:
         if number_format(device, precision) == "bfloat16":
             stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
-            if device.type == "cpu":
+            if device.type == "cpu" and torch.is_grad_enabled():
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         yield
