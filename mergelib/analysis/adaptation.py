@@ -1,7 +1,7 @@
 """Runs on unlabelled inputs: their curves, and entropy as a stand-in for the loss.
 
 AdaMerging minimises the entropy of the predictions because the loss needs labels. Yang et al. 2024,
-"AdaMerging", section 3.2.2, measure among images how far the two go together. The same is asked
+"AdaMerging", section 3.2.2, measure among inputs how far the two go together. The same is asked
 here, and also among models with different scales λ: between models is where a minimiser moves.
 """
 
@@ -154,10 +154,10 @@ def uncertainty(
     limit: int | None = None,
     tasks: Iterable[str] | None = None,
 ) -> pd.DataFrame:
-    """One row an image: task, entropy H(p) and loss −log p_label in nats, right (bool).
+    """One row an input: task, entropy H(p) and loss −log p_label in nats, right (bool).
 
     p are the class probabilities of the model with weights `vector` (P,), read through the task's
-    own head, of the first `limit` images of each task's split. Raises KeyError or ValueError for an
+    own head, of the first `limit` inputs of each task's split. Raises KeyError or ValueError for an
     unknown task or split and for a limit below 1.
     """
     bench.encoder.eval()
@@ -201,13 +201,13 @@ def rank_correlations(table: pd.DataFrame, a: str = "entropy", b: str = "loss") 
 
 
 def binned(table: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
-    """Images of an `uncertainty` table in `bins` groups of about equal size by their entropy.
+    """Inputs of an `uncertainty` table in `bins` groups of about equal size by their entropy.
 
     One row a group, the surest first: n, and means entropy, loss, accuracy. Raises ValueError for
-    fewer than one group or more groups than images.
+    fewer than one group or more groups than inputs.
     """
     if not 1 <= bins <= len(table):
-        raise ValueError(f"{len(table)} images cannot be divided into {bins} groups")
+        raise ValueError(f"{len(table)} inputs cannot be divided into {bins} groups")
     order = table.sort_values("entropy", kind="stable", ignore_index=True)
     group = np.arange(len(order)) * bins // len(order)
     means = order[["entropy", "loss", "right"]].groupby(group).mean()

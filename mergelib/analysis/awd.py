@@ -22,7 +22,7 @@ def by_alpha(
     """Whole-model AWD with each α, one row an α.
 
     Columns: |cos| (the mean over pairs of disentangled vectors), length (‖δ‖ over the mean ‖τ‖),
-    λ (best on val) and val (the mean accuracy there, on the first `limit` images a task).
+    λ (best on val) and val (the mean accuracy there, on the first `limit` inputs a task).
     """
     rows, norm = [], float(bench.tv.norms().mean())
     for alpha in alphas:

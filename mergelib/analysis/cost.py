@@ -19,7 +19,9 @@ from safetensors.torch import save_file
 from mergelib.analysis.comparison import means
 from mergelib.analysis.result import Result
 from mergelib.evaluation import encode
+from mergelib.models.inputs import Tokens
 from mergelib.models.products import encoder_products
+from mergelib.suites.suite import Suite
 from mergelib.workbench import Workbench
 
 WORD = 4  # bytes of a float32
@@ -67,6 +69,17 @@ def costs(
             "file": many * file_bytes(model),
         }
     return pd.DataFrame(rows).T.rename_axis("method")
+
+
+def mean_tokens(suite: Suite) -> int | None:
+    """How many real tokens a test input has on average, each task counted alike, rounded; None for
+    images, whose number of tokens is the encoder's."""
+    lengths = [
+        float(task.test.inputs.mask.sum(1).double().mean())
+        for task in suite
+        if isinstance(task.test.inputs, Tokens)
+    ]
+    return round(sum(lengths) / len(lengths)) if lengths else None
 
 
 def file_bytes(model: torch.nn.Module) -> int:

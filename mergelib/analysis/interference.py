@@ -41,10 +41,10 @@ def consistency(
 ) -> pd.DataFrame:
     """The consistency gap of each task i, measured and predicted (see the module).
 
-    One row a task: task, n (images), alone and merged (mean cross-entropy in nats at θ0 + λ τ_i
-    and at θ0 + λ Στ), gap (merged − alone) and error (its standard error over the images, which
+    One row a task: task, n (inputs), alone and merged (mean cross-entropy in nats at θ0 + λ τ_i
+    and at θ0 + λ Στ), gap (merged − alone) and error (its standard error over the inputs, which
     both models share), accuracy_alone, accuracy_merged, accuracy_gap (merged − alone), changed
-    (the fraction of images whose predicted class changes), predicted, crude.
+    (the fraction of inputs whose predicted class changes), predicted, crude.
 
     `vectors` and `options` (scale, split, limit, tasks) are those of `slopes`; `tasks` chooses the
     rows; all vectors are merged, whatever it says. Slopes that were measured before may be given in
@@ -176,7 +176,7 @@ def _slopes(bench: Workbench, vectors: TaskVectors | Slopes | None, options: dic
 
 
 def _gap(slope: Slope, merged: Outcome) -> dict[str, float]:
-    """The measured columns: the merged model against the task alone, on the same images."""
+    """The measured columns: the merged model against the task alone, on the same inputs."""
     alone, n = slope.alone, len(merged.losses)
     difference = merged.losses.double() - alone.losses.double()
     deviation = float(difference.std()) if n > 1 else float("nan")
@@ -207,7 +207,7 @@ def _foreseen(at: Slopes, task: str, others: Sequence[str]) -> dict[str, float]:
 def reversal(bench: Workbench, at: Slopes) -> pd.DataFrame:
     """One row a task of `at` (the result of `slopes`): task, scale, gap, odd, even, in nats.
 
-    Measured on the images of `at`: two models a task beside the one of the task alone.
+    Measured on the inputs of `at`: two models a task beside the one of the task alone.
     """
     rows, total = [], at.vectors.sum()
     for task, slope in at.tasks.items():

@@ -1,4 +1,4 @@
-"""What a mixture gives to whom: coefficients by task, block and image, and routing by batch."""
+"""What a mixture gives to whom: coefficients by task, block and input, and routing by batch."""
 
 from dataclasses import dataclass
 
@@ -18,10 +18,10 @@ from mergelib.workbench import Workbench
 
 @dataclass(frozen=True)
 class Routing:
-    """Coefficients that images of K tasks get of K task vectors in S mixed parts.
+    """Coefficients that inputs of K tasks get of K task vectors in S mixed parts.
 
-    `means` (K, S, K): the mean λ of images of a task (first axis) in a part for a vector (last
-    axis). `first` (K, S, K): the share of those images of which that vector has the largest λ.
+    `means` (K, S, K): the mean λ of inputs of a task (first axis) in a part for a vector (last
+    axis). `first` (K, S, K): the share of those inputs of which that vector has the largest λ.
     """
 
     tasks: tuple[str, ...]
@@ -30,23 +30,23 @@ class Routing:
     first: np.ndarray
 
     def first_choice(self) -> pd.DataFrame:
-        """The shares, mean over the parts: rows are tasks of images, columns task vectors."""
+        """The shares, mean over the parts: rows are tasks of inputs, columns task vectors."""
         return pd.DataFrame(self.first.mean(1), self.tasks, self.tasks)
 
     def own_first(self) -> pd.DataFrame:
-        """The share of a task's images whose own vector comes first: rows tasks, columns parts."""
+        """The share of a task's inputs whose own vector comes first: rows tasks, columns parts."""
         own = np.arange(len(self.tasks))
         return pd.DataFrame(self.first[own, :, own], self.tasks, self.parts)
 
     def most_mistaken(self) -> tuple[str, str, float]:
-        """(task, other, share): the task whose images most often have another's vector first."""
+        """(task, other, share): the task whose inputs most often have another's vector first."""
         shares = self.first.mean(1)
         np.fill_diagonal(shares, -1.0)
         task, other = np.unravel_index(shares.argmax(), shares.shape)
         return self.tasks[task], self.tasks[other], float(shares[task, other])
 
     def by_part(self) -> dict[str, pd.DataFrame]:
-        """The mean λ of each part: rows are tasks of images, columns task vectors."""
+        """The mean λ of each part: rows are tasks of inputs, columns task vectors."""
         return {
             part: pd.DataFrame(self.means[:, s], self.tasks, self.tasks)
             for s, part in enumerate(self.parts)
@@ -61,7 +61,7 @@ def coefficients(bench: Workbench, model: Mixture | TwinModel, inputs: Inputs) -
 def routing(
     bench: Workbench, model: Mixture, split: str = "test", limit: int | None = None
 ) -> Routing:
-    """The coefficients of the first `limit` images of each task's split.
+    """The coefficients of the first `limit` inputs of each task's split.
 
     Of equal coefficients the first in the order of the tasks counts as the largest.
     """
@@ -106,9 +106,9 @@ def routings(
 ) -> dict[str, pd.DataFrame]:
     """`evaluate` tables (without `normalised`) of one model under three routings.
 
-    "each image": by itself. "batches of one task": λ is the mean over `batch` images that are
+    "each input": by itself. "batches of one task": λ is the mean over `batch` inputs that are
     all of one task, as common code has it, which tells the model what the task is. "mixed
-    batches": the mean over `batch` images of all tasks in random order (`seed`). The model is
+    batches": the mean over `batch` inputs of all tasks in random order (`seed`). The model is
     left as it was.
     """
     tasks = model.tasks
@@ -118,7 +118,7 @@ def routings(
     order = torch.randperm(len(everything), generator=seeds)
     before, how = model.plan.routing, {"precision": bench.precision}
     try:
-        features = {"each image": encode(model.set_routing("sample"), everything, **how)}
+        features = {"each input": encode(model.set_routing("sample"), everything, **how)}
         model.set_routing("batch")
         pure = [encode(model, d.inputs, batch=batch, **how) for d in data.values()]
         features["batches of one task"] = torch.cat(pure)

@@ -29,7 +29,7 @@ from mergelib.workbench import Workbench
 
 @dataclass(frozen=True)
 class DisentanglementMap:
-    """changed[t, i, j]: the fraction of task t's images on which the models θ0 + α_t τ_t and
+    """changed[t, i, j]: the fraction of task t's inputs on which the models θ0 + α_t τ_t and
     θ0 + α_i τ_1 + α_j τ_2 disagree."""
 
     tasks: tuple[str, str]
@@ -54,8 +54,8 @@ def disentanglement_map(
 ) -> DisentanglementMap:
     """ξ of two tasks at `num` × `num` points with α from `start` to `stop`.
 
-    Measured on the first `limit` images of each task's split. Each model is run once on each
-    task's images: 2n² + 2n encodings, 2n fewer if 0 is among the α. Raises ValueError unless
+    Measured on the first `limit` inputs of each task's split. Each model is run once on each
+    task's inputs: 2n² + 2n encodings, 2n fewer if 0 is among the α. Raises ValueError unless
     `tasks` are two, and KeyError for a task that the vectors (default: the workbench's) or the
     suite do not have.
     """
@@ -89,9 +89,9 @@ def disentanglement_error(
     tasks: Iterable[str] | None = None,
     single: TaskVectors | None = None,
 ) -> pd.DataFrame:
-    """The K-task form: how often θ0 + λ τ_t and θ0 + λ Στ disagree on the images of task t.
+    """The K-task form: how often θ0 + λ τ_t and θ0 + λ Στ disagree on the inputs of task t.
 
-    One row a task: task, n, changed (the fraction of images), low, high (Wilson 95 %). The sum of
+    One row a task: task, n, changed (the fraction of inputs), low, high (Wilson 95 %). The sum of
     `changed` is the error of all tasks together, from 0 to K. The single edits use `single`, by
     default `vectors` themselves: with disentangled vectors merged and the experts' own as `single`,
     the merged model is compared with what the task was meant to be. Raises KeyError for a task that
@@ -171,7 +171,7 @@ def loss_plane(
 ) -> LossPlane:
     """The losses of two tasks at `num` × `num` points with α from `start` to `stop`.
 
-    The loss is measured on the first `limit` images of the split.
+    The loss is measured on the first `limit` inputs of the split.
     """
     first, second = tasks
     a, b = (bench.tv[name].deltas[0] for name in tasks)

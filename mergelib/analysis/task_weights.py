@@ -33,12 +33,12 @@ def tuned_task_weights(
 ) -> tuple[Tensor, pd.DataFrame]:
     """λ (K,) that minimises Σ_t L_t(θ0 + Σ_k λ_k τ_k), and the history of the search.
 
-    L_t is the mean cross-entropy of task t on the first `limit` images of its split (all if None),
+    L_t is the mean cross-entropy of task t on the first `limit` inputs of its split (all if None),
     *with their labels*. Adam (Kingma & Ba 2015) from λ = `start`, its rate falling from `lr` to 0
-    along half a cosine; each step sees `batch` images of every task, drawn without replacement and
+    along half a cosine; each step sees `batch` inputs of every task, drawn without replacement and
     in a new order each time round (`seed`), in one evaluation of the model. ∂/∂λ_k = ⟨τ_k, ∂/∂θ⟩.
 
-    The history has one row a step: step, loss (the sum over tasks, of that step's images at the λ
+    The history has one row a step: step, loss (the sum over tasks, of that step's inputs at the λ
     before the step) and that λ, one column a task. Raises ValueError for a start that is not
     finite or not one number or K, for steps, batch or limit below 1, and KeyError for a task that
     the suite does not have.

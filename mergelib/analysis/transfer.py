@@ -100,7 +100,7 @@ def negation(
     λ is the candidate with the lowest val accuracy on the target among those whose mean val
     accuracy on the other tasks is at least `keep` of the base's; λ = 0 (nothing is forgotten)
     always qualifies. Columns: task, scale, target_before, target_after, others_before,
-    others_after. `limit` bounds the images of val and test.
+    others_after. `limit` bounds the inputs of val and test.
     """
     rows = []
     base = {s: bench.evaluate(split=s, limit=limit).set_index("task") for s in ("val", "test")}

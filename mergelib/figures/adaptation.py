@@ -29,7 +29,7 @@ EQUAL = {"color": GREY, "linewidth": 0.8, "linestyle": ":"}
 
 
 def entropy_and_loss(by_scale: pd.DataFrame, bins: pd.DataFrame):
-    """Left: mean entropy and mean loss against λ, minima ringed. Right: loss of images by entropy.
+    """Left: mean entropy and mean loss against λ, minima ringed. Right: loss of inputs by entropy.
 
     `by_scale` is the table of `analysis.uncertainty_by_scale`, `bins` that of `analysis.binned`.
     Returns the figure.
@@ -47,7 +47,7 @@ def entropy_and_loss(by_scale: pd.DataFrame, bins: pd.DataFrame):
     left.legend()
     top = float(bins[["entropy", "loss"]].to_numpy().max())
     right.axline((0, 0), slope=1, label="loss = entropy", **EQUAL)
-    label = "a tenth of the images"
+    label = "a tenth of the inputs"
     right.plot(bins["entropy"], bins["loss"], color=BLACK, marker="o", label=label)
     right.set(xlabel="mean entropy (nats)", ylabel="mean loss (nats)")
     right.set(xlim=(0, None), ylim=(0, 1.05 * top))

@@ -1,4 +1,4 @@
-"""Mixtures: the layer as a drawing, the coefficients that images get, whose vector comes first."""
+"""Mixtures: the layer as a drawing, the coefficients that inputs get, whose vector comes first."""
 
 from collections.abc import Mapping
 
@@ -14,10 +14,10 @@ from mergelib.figures.style import BLACK, BLUE, GREY, VERMILION, WIDTH, method_s
 
 
 def mixture_schematic():
-    """A transformer block whose MLP is mixed for each image. A drawing, not a measurement."""
+    """A transformer block whose MLP is mixed for each input. A drawing, not a measurement."""
     figure, axis = plt.subplots(figsize=(WIDTH, 2.9))
     boxes = {
-        "tokens h of\none image": (0.0, 1.0, 1.5, 0.9, GREY),
+        "tokens h of\none input": (0.0, 1.0, 1.5, 0.9, GREY),
         "attention\n(merged once)": (2.1, 1.0, 1.7, 0.9, BLUE),
         "MLP with\nthe weights θ(x)": (5.9, 1.0, 1.9, 0.9, VERMILION),
         "next block": (8.4, 1.0, 1.4, 0.9, GREY),
@@ -48,8 +48,8 @@ def mixture_schematic():
 
 
 def routing_maps(parts: Mapping[str, pd.DataFrame], columns: int = 3):
-    """A heat map for each mixed part: rows are tasks of the images, columns are task vectors, and
-    a cell is the mean coefficient λ that those images give to that vector.
+    """A heat map for each mixed part: rows are tasks of the inputs, columns are task vectors, and
+    a cell is the mean coefficient λ that those inputs give to that vector.
 
     `parts` is `Routing.by_part`. One colour scale for all, white at zero. Returns the figure.
     """
@@ -67,16 +67,16 @@ def routing_maps(parts: Mapping[str, pd.DataFrame], columns: int = 3):
     for axis in list(axes.flat)[len(parts) :]:
         axis.set_visible(False)
     figure.supxlabel("task vector", fontsize=9)
-    figure.supylabel("images of", fontsize=9)
+    figure.supylabel("inputs of", fontsize=9)
     figure.colorbar(cells, ax=axes, label="mean coefficient λ", shrink=0.8)
     return figure
 
 
 def first_choices(matrix: pd.DataFrame, own: pd.DataFrame):
-    """Which task vector has the largest coefficient λ, in % of a task's images.
+    """Which task vector has the largest coefficient λ, in % of a task's inputs.
 
-    Left, all parts together: rows are tasks of the images, columns are task vectors. Right, part by
-    part: the share of the images to which the vector of their own task is first, a line a task and
+    Left, all parts together: rows are tasks of the inputs, columns are task vectors. Right, part by
+    part: the share of the inputs to which the vector of their own task is first, a line a task and
     their mean. `matrix` is `Routing.first_choice`, `own` `Routing.own_first`. Returns the figure.
     """
     tasks = list(matrix.index)
@@ -84,7 +84,7 @@ def first_choices(matrix: pd.DataFrame, own: pd.DataFrame):
         1, 2, figsize=(WIDTH, 0.3 * len(tasks) + 1.5), width_ratios=(1.15, 1)
     )
     heatmap(left, 100 * matrix, (0, 100), numbers=".0f")
-    left.set(xlabel="task vector with the largest λ (%)", ylabel="images of")
+    left.set(xlabel="task vector with the largest λ (%)", ylabel="inputs of")
     x = np.arange(own.shape[1])
     for row in 100 * own.to_numpy():
         right.plot(x, row, color=GREY, alpha=0.5, linewidth=0.8)
@@ -97,6 +97,6 @@ def first_choices(matrix: pd.DataFrame, own: pd.DataFrame):
     right.axhline(100 / len(tasks), color=BLACK, linewidth=0.8, linestyle=":", label="chance")
     names = [name.removeprefix("block ") for name in own.columns]
     right.set_xticks(x, names, rotation=0 if len(max(names, key=len)) < 3 else 35)
-    right.set(xlabel="block", ylabel="own vector first (% of images)", ylim=(0, 102))
+    right.set(xlabel="block", ylabel="own vector first (% of inputs)", ylim=(0, 102))
     legend_above(right, 2)
     return figure

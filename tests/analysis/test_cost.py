@@ -12,8 +12,25 @@ from mergelib.analysis import comparison, cost
 from mergelib.analysis.result import Result
 from mergelib.mixtures import Start, prune, upscale
 from mergelib.mixtures.twin.making import twin_model
+from mergelib.models.inputs import Tokens
+from mergelib.suites.suite import Split, Suite, Task
 
 TOKENS, WIDTH, BLOCKS, K = 17, 16, 2, 3
+
+
+def test_texts_have_the_mean_of_their_real_tokens_and_images_none():
+    def task(name, inputs):
+        split = Split(inputs, torch.zeros(len(inputs), dtype=torch.int64))
+        return Task(name, name, ("a",), ("{}",), "", "", split, split, split)
+
+    def texts(*lengths):
+        mask = torch.arange(9) < torch.tensor(lengths)[:, None]
+        return Tokens(torch.ones(len(lengths), 9, dtype=torch.int64), mask)
+
+    tasks = {"x": task("x", texts(2, 4, 6)), "y": task("y", texts(9))}
+    assert cost.mean_tokens(Suite("s", 9, tasks)) == 6  # (4 + 9) / 2, to the even one
+    pixels = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    assert cost.mean_tokens(Suite("s", 4, {"z": task("z", pixels)})) is None
 
 
 def tv() -> TaskVectors:

@@ -89,7 +89,7 @@ def test_groups_of_images_hold_the_surest_first():
     assert found["entropy"].tolist() == [2.0, 4.5]
     assert found["loss"].tolist() == [20.0, 45.0]
     assert found["accuracy"].tolist() == pytest.approx([2 / 3, 0])
-    with pytest.raises(ValueError, match="5 images cannot be divided into 6"):
+    with pytest.raises(ValueError, match="5 inputs cannot be divided into 6"):
         adaptation.binned(table, 6)
 
 

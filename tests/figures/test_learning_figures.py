@@ -33,7 +33,7 @@ def test_entropy_and_loss_are_means_over_tasks_with_their_minima():
     assert drawn["entropy"][1].tolist() == [2.0, 0.75]
     assert drawn["loss (needs labels)"][1].tolist() == [1.5, 3.0]
     assert sorted(rings(left)) == [(0.0, 1.5), (0.3, 0.75)]
-    assert lines(right)["a tenth of the images"][1].tolist() == [0.2, 2.0]
+    assert lines(right)["a tenth of the inputs"][1].tolist() == [0.2, 2.0]
 
 
 def curve(stages=None):
