@@ -5,6 +5,7 @@ of them are used by one task's texts.
 """
 
 import functools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from mergelib.cache import keys, storage
 from mergelib.installed import installed_file
 from mergelib.models import _torchvision  # noqa: F401  (must come before transformers)
 from mergelib.models.base import Base, TextEncoder, load_base
+from mergelib.models.bert import Bert, BertConfig
 from mergelib.models.compute import mixed_precision
 from mergelib.models.embeddings import lookups
 from mergelib.models.inputs import Tokens
@@ -102,9 +104,14 @@ class SentenceBase(Base):
         return path
 
     def build(self) -> torch.nn.Module:
+        folder = self.folder()
+        entries = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = BertConfig.of(entries)
+        if config is not None:
+            return _encoder(Bert(config))
         from transformers import AutoConfig, AutoModel
 
-        config = AutoConfig.from_pretrained(self.folder(), local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
         return _encoder(AutoModel.from_config(config, dtype=torch.float32))
 
     def frozen(self) -> tuple[str, ...]:
