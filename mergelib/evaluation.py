@@ -12,7 +12,7 @@ from torch.func import functional_call
 from mergelib.intervals import wilson_interval
 from mergelib.models.compute import mixed_precision
 from mergelib.models.heads import Head
-from mergelib.models.inputs import Inputs, as_inputs
+from mergelib.models.inputs import Inputs, as_inputs, joined
 from mergelib.suites.suite import Suite
 from mergelib.words import unknown
 
@@ -28,13 +28,14 @@ def encode(
     """Features (N, d) float32 of N inputs, on the encoder's device.
 
     `weights` replaces the encoder's own tensors for this call only (views of a flat vector do);
-    all of them must be there. `batch` inputs are encoded at once (default: what suits the device).
+    all of them must be there. `batch` inputs are encoded at once (default: as many as suit the
+    device).
     `precision`: see mergelib.models.compute.
     """
     inputs, device = as_inputs(inputs), next(encoder.parameters()).device
     encoder.eval()
     places, out = [], []
-    for place, part in inputs.batches(batch or inputs.fit(device)):
+    for place, part in inputs.batches(batch) if batch else inputs.chunks(device):
         arguments = part.prepare(device)
         with mixed_precision(device, precision):
             if weights is None:
@@ -54,6 +55,32 @@ def predict(
     """The predicted classes (N,) of N inputs; arguments as for `encode`."""
     features = encode(encoder, inputs, weights, batch, precision)
     return head.to(features.device)(features).argmax(dim=1).cpu()
+
+
+def predict_tasks(
+    encoder,
+    heads: Mapping[str, Head],
+    inputs: Mapping[str, Inputs],
+    weights=None,
+    precision: str = "auto",
+) -> dict[str, torch.Tensor]:
+    """Per task the predicted classes (N,) of its inputs, each through the head of its task.
+
+    Texts of all tasks are encoded together, sorted by length, which changes the features of none;
+    unless the encoder mixes its weights for whole batches (`plan.routing` of a mixture).
+    """
+    alone = getattr(getattr(encoder, "plan", None), "routing", "sample") == "batch"
+    if alone or len(inputs) < 2 or not all(x.pooled for x in inputs.values()):
+        return {
+            task: predict(encoder, heads[task], x, weights, precision=precision)
+            for task, x in inputs.items()
+        }
+    features = encode(encoder, joined(list(inputs.values())), weights, precision=precision)
+    each = features.split([len(x) for x in inputs.values()])
+    return {
+        task: heads[task].to(f.device)(f).argmax(dim=1).cpu()
+        for task, f in zip(inputs, each, strict=True)
+    }
 
 
 def evaluate(
@@ -79,12 +106,12 @@ def evaluate(
         suite[name].split(split)
         if name not in heads:
             raise KeyError(unknown("head", name, heads, f"suite {suite.name!r}"))
+    data = {name: suite[name].split(split).take(limit) for name in names}
+    inputs = {name: d.inputs for name, d in data.items()}
+    found = predict_tasks(encoder, heads, inputs, weights, precision)
     rows = []
     for name in names:
-        data = suite[name].split(split)
-        data = data if limit is None else data.take(limit)
-        found = predict(encoder, heads[name], data.inputs, weights, precision=precision)
-        row = accuracy_row(name, found == data.labels)
+        row = accuracy_row(name, found[name] == data[name].labels)
         row["normalised"] = row["accuracy"] / expert[name] if expert else float("nan")
         rows.append(row)
     return pd.DataFrame(rows)

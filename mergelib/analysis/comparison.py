@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mergelib.analysis.losses import inputs_of
 from mergelib.analysis.result import Result
-from mergelib.evaluation import predict
+from mergelib.evaluation import predict_tasks
 from mergelib.intervals import Z95
 from mergelib.methods.titles import title_of
 from mergelib.workbench import Merge, Model, Workbench, best_scale
@@ -78,13 +78,11 @@ def answered_right(
     """Per task (default: all), on which inputs (n,) bool a model, weights (P,) or a mixture, is
     right."""
     encoder, weights = bench.placed(model)
-    right = {}
-    for name in bench.suite.names if tasks is None else tasks:
-        data = inputs_of(bench, name, split, limit)
-        head, precision = bench.heads[name], bench.precision
-        found = predict(encoder, head, data.inputs, weights, precision=precision)
-        right[name] = found == data.labels
-    return right
+    names = bench.suite.names if tasks is None else tasks
+    data = {name: inputs_of(bench, name, split, limit) for name in names}
+    inputs = {name: d.inputs for name, d in data.items()}
+    found = predict_tasks(encoder, bench.heads, inputs, weights, bench.precision)
+    return {name: found[name] == d.labels for name, d in data.items()}
 
 
 def difference(one: Result, other: Result) -> tuple[float, float]:

@@ -24,10 +24,12 @@ SIMILAR = 16  # batches whose texts are sorted by length together when training
 
 class Inputs:
     """N inputs of one kind. `noun` is what a reader would call one of them; `augments`: `prepare`
-    takes a `change`, which training may use to vary them."""
+    takes a `change`, which training may use to vary them; `pooled`: those of several tasks are
+    encoded faster together."""
 
     noun: str
     augments: bool = False
+    pooled: bool = False
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -63,6 +65,10 @@ class Inputs:
         for start in range(0, len(self), size):
             place = slice(start, start + size)
             yield place, self[place]
+
+    def chunks(self, device: torch.device) -> Iterator[tuple[Tensor | slice, Inputs]]:
+        """(places, inputs): parts as large as the device likes them."""
+        return self.batches(self.fit(device))
 
     def shuffled(self, size: int, generator: torch.Generator) -> Sequence[Tensor]:
         """The numbers of all inputs in random order, in batches of `size`: an epoch."""
@@ -137,6 +143,7 @@ class Tokens(Inputs):
     ids: Tensor
     mask: Tensor
     noun = "text"
+    pooled = True
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -157,6 +164,21 @@ class Tokens(Inputs):
         """Parts of texts of about equal length, so that little of a batch is padding."""
         for place in self.mask.sum(1).argsort(stable=True).split(size):
             yield place, self[place]
+
+    def chunks(self, device: torch.device) -> Iterator[tuple[Tensor, Tokens]]:
+        """Parts of texts of about equal length, each with as many tokens, padding counted, as the
+        device takes of the longest texts: of short ones more fit, and each part costs the encoder
+        the preparation of its weights."""
+        if len(self) == 0:
+            return
+        lengths = self.mask.sum(1)
+        order = lengths.argsort(stable=True)
+        most = self.fit(device) * int(lengths.max())
+        start = 0
+        for end in range(1, len(order) + 1):
+            if end == len(order) or (end + 1 - start) * int(lengths[order[end]]) > most:
+                yield order[start:end], self[order[start:end]]
+                start = end
 
     def shuffled(self, size: int, generator: torch.Generator) -> Sequence[Tensor]:
         """Batches of texts of similar length in random order: random draws of some batches at a

@@ -10,8 +10,9 @@ from torch.nn.functional import normalize
 
 import mergelib as ml
 from mergelib.adaptation import adamerging, unlabelled
+from mergelib.evaluation import encode, predict, predict_tasks
 from mergelib.mixtures import wemoe
-from mergelib.models.inputs import joined
+from mergelib.models.inputs import Tokens, joined
 from mergelib.suites import load_suite, spec
 from mergelib.suites.recipe import FineTuning
 from mergelib.training import experts
@@ -37,6 +38,32 @@ def bench(patch, tmp_path_factory):
     patch.setattr(tiny_text, "SPEC", replace(tiny_text.SPEC, base=base))
     patch.setattr(spec, "FILES", ("tiny_text",))
     return open_workbench("tiny-text", **RUN)
+
+
+def test_texts_of_all_tasks_together_are_answered_as_alone(bench):
+    inputs = {task.name: task.test.inputs for task in bench.suite}
+    found = predict_tasks(bench.encoder, bench.heads, inputs, precision="float32")
+    for task in bench.suite:
+        alone = predict(bench.encoder, bench.heads[task.name], task.test.inputs, batch=7,
+                        precision="float32")  # fmt: skip
+        assert torch.equal(found[task.name], alone)
+        f = encode(bench.encoder, task.test.inputs, precision="float32")
+        g = encode(bench.encoder, task.test.inputs, batch=5, precision="float32")
+        assert torch.allclose(f, g, atol=1e-5)
+
+
+def test_chunks_hold_each_text_once_and_few_tokens_too_many():
+    lengths = torch.tensor([3, 9, 2, 2, 5, 9, 4, 2])
+    mask = torch.arange(9) < lengths[:, None]
+    tokens = Tokens(torch.arange(72).view(8, 9), mask)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mergelib.models.inputs.CPU_BATCH", 2)
+        parts = list(tokens.chunks(torch.device("cpu")))
+    assert sorted(torch.cat([place for place, _ in parts]).tolist()) == list(range(8))
+    for place, part in parts:
+        assert torch.equal(part.ids, tokens.ids[place])
+        assert len(place) * int(lengths[place].max()) <= 2 * 9
+    assert [len(place) for place, _ in parts] == [4, 2, 2]
 
 
 def test_a_sheet_shows_texts_with_their_classes(bench):
