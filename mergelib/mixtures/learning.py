@@ -18,7 +18,7 @@ from mergelib.models.inputs import Inputs, joined
 from mergelib.models.sites import Site
 from mergelib.vectors.task_vectors import TaskVectors
 
-STANDARDISED_ON = 128  # inputs a task
+STANDARDISED_ON = 32  # inputs a task
 
 
 @dataclass(frozen=True)
