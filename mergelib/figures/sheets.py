@@ -11,7 +11,7 @@ from mergelib.models.inputs import Tokens
 from mergelib.suites import spec_of
 from mergelib.suites.suite import Suite, Task
 
-CHARACTERS = 78  # of a text in a sheet
+CHARACTERS = 64  # of a text in a sheet
 
 
 def contact_sheet(suite: Suite, split: str = "test"):
@@ -23,7 +23,8 @@ def contact_sheet(suite: Suite, split: str = "test"):
 
 
 def _title(axis, task: Task) -> None:
-    axis.set_title(f"{task.title} ({task.origin}, {len(task.classes)} classes)", loc="left")
+    title = f"{task.title} ({task.origin}, {len(task.classes)} classes)"
+    axis.set_title(title, loc="left", fontweight="bold")
     axis.set_axis_off()
 
 
