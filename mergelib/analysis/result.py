@@ -69,6 +69,11 @@ class Result:
         """The same outcome on some of the tasks."""
         return Result({task: self.right[task] for task in tasks}, self.scale, self.sweep)
 
+    def first(self, n: int) -> "Result":
+        """The same outcome on the first n inputs of each task."""
+        right = {task: right[..., :n] for task, right in self.right.items()}
+        return Result(right, self.scale, self.sweep)
+
     def _each(self) -> list[dict[str, Tensor]]:
         """`right` of each seed by itself: (n,) a task."""
         rows = {task: right.reshape(-1, right.shape[-1]) for task, right in self.right.items()}

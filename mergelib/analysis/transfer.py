@@ -41,12 +41,15 @@ def own_task(results: Mapping[str, Result]) -> Result:
     return Result({task: results[task].right[task] for task in results["base"].right})
 
 
-def forgotten(matrix: pd.DataFrame) -> pd.Series:
-    """Per expert, base accuracy minus its own, averaged over the tasks it was not trained on."""
-    base, experts = matrix.loc["base"], matrix.drop(index="base")
-    return pd.Series(
-        {name: float((base - row).drop(index=name).mean()) for name, row in experts.iterrows()}
-    )
+def forgotten(results: Mapping[str, Result]) -> pd.Series:
+    """Per expert of `expert_results`, base accuracy minus its own on the same inputs, averaged over
+    the tasks it was not trained on."""
+    base, lost = results["base"].right, {}
+    for name, result in results.items():
+        others = {task: r for task, r in result.right.items() if task != name}
+        apart = [base[t][: len(r)].double().mean() - r.double().mean() for t, r in others.items()]
+        lost[name] = float(sum(apart) / len(apart))
+    return pd.Series(lost).drop("base")
 
 
 def borrowed(
@@ -152,8 +155,9 @@ def growth(
     """Task arithmetic on K = `smallest` … all tasks, λ chosen on val for each set of tasks.
 
     One row a set and task: tasks (K), set (its first task), task, scale, accuracy, normalised
-    (accuracy on test / `expert`). `transform` is applied to the task vectors of each set before
-    they are added (AWD, say). For K = 1 the best candidate should be λ = 1, the expert.
+    (accuracy on test / `expert`, the experts' own, which should be of the same inputs).
+    `transform` is applied to the task vectors of each set before they are added (AWD, say). For
+    K = 1 the best candidate should be λ = 1, the expert.
     """
     names, rows = bench.suite.names, []
     for size in range(smallest, len(names) + 1):

@@ -54,7 +54,7 @@ def test_an_expert_is_measured_on_all_of_its_own_task_and_on_some_of_the_others(
 
 
 def test_forgetting_is_the_loss_on_the_other_tasks():
-    lost = transfer.forgotten(transfer.accuracy_by_model(RESULTS))
+    lost = transfer.forgotten(RESULTS)
     assert lost["a"] == pytest.approx(0.4)
     assert lost["z"] == pytest.approx(0.2)
 
@@ -184,3 +184,11 @@ def test_labels_are_spread_without_changing_their_order():
     moved = spread(heights, 4.0)
     assert moved.tolist() == [1.0, 5.0, 9.0, 50.0]
     assert spread(np.array([0.0, 10.0]), 4.0).tolist() == [0.0, 10.0]
+
+
+def test_forgetting_compares_the_base_on_the_same_inputs():
+    base = Result({"a": torch.tensor([1, 1, 0, 0]) > 0, "z": torch.tensor([1, 1, 1, 0]) > 0})
+    expert = Result({"a": torch.ones(4) > 0, "z": torch.tensor([1, 0]) > 0})
+    other = Result({"a": torch.tensor([1, 1]) > 0, "z": torch.ones(4) > 0})
+    lost = transfer.forgotten({"base": base, "a": expert, "z": other})
+    assert lost.to_dict() == {"a": 0.5, "z": 0.0}

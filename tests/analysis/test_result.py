@@ -72,3 +72,10 @@ def test_a_summary_measures_each_method_by_its_experts():
     assert row["normalised"] == pytest.approx((0.5 + 0.75) / 2)
     assert (row["λ"], row["worst task"], row["its accuracy"]) == (0.1, "a", 0.5)
     assert row["mean"] == pytest.approx(0.55)
+
+
+def test_the_first_inputs_of_a_result():
+    few = Result({"a": torch.tensor([1, 0, 1]) > 0, "b": torch.tensor([1, 1, 0]) > 0}, 0.3).first(2)
+    assert few.scale == 0.3 and few.by_task == {"a": 0.5, "b": 1.0}
+    seeds = Result({"a": torch.tensor([[1, 0, 0], [1, 1, 0]]) > 0}).first(2)
+    assert seeds.right["a"].shape == (2, 2) and seeds.by_task == {"a": 0.75}
