@@ -30,8 +30,8 @@ TEXT = """(() => { const page = document.querySelector('article').cloneNode(true
     page.querySelectorAll('pre, code, script, style, mjx-container').forEach(e => e.remove());
     return page.textContent; })()"""
 
-# axe-core looks at what a page shows: contrast, texts in place of pictures, names of links. It leaves
-# out the list of references, whose roles are docutils' own, and asks for no file again.
+# axe-core looks at what a page shows: contrast, texts in place of pictures, names of links. It
+# leaves out the list of references, whose roles are docutils' own, and asks for no file again.
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 BARRIERS = """async () => {
     const article = document.querySelector('article') || document.body;
