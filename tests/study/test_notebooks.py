@@ -44,8 +44,7 @@ def test_every_profile_names_only_what_its_notebooks_declare(profile):
 def test_cells_are_short_and_only_call_the_library(path):
     for i, source in enumerate(code_cells(path), start=1):
         lines = source.splitlines()
-        # The first cell holds the parameters, a line each; pages show their values folded.
-        assert i == 1 or len(lines) <= 14, f"code cell {i} has {len(lines)} lines"
+        assert len(lines) <= 14, f"code cell {i} has {len(lines)} lines"
         kinds = {type(s) for s in ast.parse(source).body}
         forbidden = {ast.FunctionDef, ast.ClassDef, ast.For, ast.While}
         assert not kinds & forbidden, f"code cell {i} holds a definition or a loop"
