@@ -1,5 +1,6 @@
 """What a task is, and a suite of tasks: inputs with labels, cut into fixed splits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -51,6 +52,12 @@ class Task:
     def __post_init__(self):
         for split in SPLITS:
             check_split(self.name, split, getattr(self, split), len(self.classes))
+
+    @classmethod
+    def described(cls, about: object, splits: Mapping[str, Split]) -> "Task":
+        """The task whose name, title, classes, templates, origin and note `about` has."""
+        own = ("name", "title", "classes", "templates", "origin", "note")
+        return cls(**{field: getattr(about, field) for field in own}, **splits)
 
     def split(self, name: str) -> Split:
         if name not in SPLITS:

@@ -31,7 +31,7 @@ def test_about(name):
     about = MAKERS[name].ABOUT
     assert about.name == name and about.title and about.note.endswith(".")
     assert len(set(about.classes)) == len(about.classes) >= 2
-    assert about.prompts and all(p.count("{}") == 1 for p in about.prompts)
+    assert about.templates and all(t.count("{}") == 1 for t in about.templates)
     assert about.licence and about.origin and about.authors
     assert about.packages and set(about.packages) <= set(packages.PINS)
 

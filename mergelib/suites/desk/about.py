@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class About:
-    """Names, provenance and prompts of one task; label i means `classes[i]`.
+    """Names, provenance and prompt templates of one task; label i means `classes[i]`.
 
-    `prompts` turn a class name into a caption, with `{}` in the place of the name: plain English.
+    `templates` turn a class name into a caption, with `{}` in the place of the name: plain English.
     `origin` says in a word or two where the texts come from, `authors` who wrote them, `packages`
     which pip packages carry them; `licence` is that of the texts.
     """
@@ -15,7 +15,7 @@ class About:
     name: str
     title: str
     classes: tuple[str, ...]
-    prompts: tuple[str, ...]
+    templates: tuple[str, ...]
     note: str
     origin: str
     authors: str

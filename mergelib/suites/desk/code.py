@@ -52,7 +52,7 @@ ABOUT = About(
     name="code",
     title="Code",
     classes=tuple(KINDS),
-    prompts=("{}.",),
+    templates=("{}.",),
     note="Three lines of a file of an installed package → language; the lines of a file are in one "
     "split.",
     origin="source files",

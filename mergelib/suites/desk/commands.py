@@ -67,7 +67,7 @@ ABOUT = About(
     name="commands",
     title="Commands",
     classes=tuple(INTENTS.values()),
-    prompts=("a voice command for {}.",),
+    templates=("a voice command for {}.",),
     note="English voice command, drawn from a template → intent; the sentences of a template are "
     "in one split.",
     **SOURCE,

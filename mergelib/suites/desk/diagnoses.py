@@ -38,7 +38,7 @@ ABOUT = About(
         "causes of accidents and injuries",
         "contact with health services and the patient's history",
     ),
-    prompts=("a diagnosis about {}.",),
+    templates=("a diagnosis about {}.",),
     note="Description of a code of ICD-10-CM, April 2026 → chapter; at most four of a category; "
     "codes of one category are in one split. The chapter of codes for special purposes, which has "
     "few, is left out.",

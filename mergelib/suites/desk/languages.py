@@ -33,7 +33,7 @@ ABOUT = About(
     name="languages",
     title="Languages",
     classes=tuple(LANGUAGES.values()),
-    prompts=("a sentence in {}.",),
+    templates=("a sentence in {}.",),
     note="Voice command, drawn from a template → language; the sentences of a template are in one "
     "split. Templates that ask for a name of one's own are left out, as it would be in English.",
     **SOURCE,

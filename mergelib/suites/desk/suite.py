@@ -47,13 +47,5 @@ def _texts(name: str) -> Texts:
 
 
 def _task(name: str, texts: Texts) -> Task:
-    about = MAKERS[name].ABOUT
-    return Task(
-        name=about.name,
-        title=about.title,
-        classes=about.classes,
-        templates=about.prompts,
-        origin=about.origin,
-        note=about.note,
-        **texts.splits(lambda rows: SPEC.base.tokens(rows, SPEC.size)),
-    )
+    splits = texts.splits(lambda rows: SPEC.base.tokens(rows, SPEC.size))
+    return Task.described(MAKERS[name].ABOUT, splits)

@@ -55,17 +55,9 @@ def _arrays(name: str) -> dict:
 
 
 def _task(name: str, arrays: dict) -> Task:
-    about, splits = GENERATORS[name].ABOUT, {}
+    splits = {}
     for split in SPLITS:
         images, labels = arrays[split]
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
         splits[split] = Split(pixels, torch.from_numpy(labels))
-    return Task(
-        name=about.name,
-        title=about.title,
-        classes=about.classes,
-        templates=about.templates,
-        origin=about.origin,
-        note=about.note,
-        **splits,
-    )
+    return Task.described(GENERATORS[name].ABOUT, splits)
